@@ -1,0 +1,302 @@
+//! The policy as people mean it: what the text says once every name is resolved and every value is typed.
+//!
+//! `text` makes a [`Model`] out of TOML and refuses anything it cannot understand; `compile` turns a [`Model`] into the
+//! bytes of a snapshot. Nothing here knows about either form. Every map is ordered, so equal policies compile to equal bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+
+use crate::time::Utc;
+
+/// One whole policy. Default is deny: an empty model lets nobody in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Model {
+    pub providers: BTreeMap<String, Provider>,
+    pub identities: BTreeMap<String, Identity>,
+    pub groups: BTreeSet<String>,
+    pub clusters: BTreeMap<String, Cluster>,
+    pub grants: BTreeMap<String, Grant>,
+    pub denies: BTreeMap<String, Deny>,
+    /// Ordered: the first match names the method, as in `pg_hba.conf`.
+    pub authentication: Vec<AuthenticationRule>,
+}
+
+/// An issuer of proofs. The first kind is a certificate authority; token issuers and webhooks join it here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Provider {
+    CertificateAuthority(CertificateAuthority),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateAuthority {
+    /// Trust anchors, DER.
+    pub roots: Vec<Vec<u8>>,
+    /// Certificate revocation lists, DER.
+    pub crls: Vec<Vec<u8>>,
+    pub crl: CrlMode,
+    /// Seconds after `thisUpdate` at which a CRL counts as stale, whatever its own `nextUpdate` says.
+    pub crl_max_age: Option<u32>,
+    /// SPIFFE trust domains that this provider may speak for. Empty: it may assert no SPIFFE ID.
+    pub trust_domains: BTreeSet<String>,
+}
+
+/// What a missing or stale CRL means for certificates of this provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CrlMode {
+    /// No CRL is looked at unless one is configured; a stale one still counts for what it revokes.
+    #[default]
+    Optional,
+    /// No fresh CRL covering the issuer: the certificate is denied.
+    Required,
+}
+
+/// A service or a person with a stable name (the map's key, `svc:billing`, `user:alice@corp`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Other names a client may put in the start-up `user`.
+    pub aliases: BTreeSet<String>,
+    pub groups: BTreeSet<String>,
+    /// Any one of them proves the identity.
+    pub keys: Vec<CertificateKey>,
+    pub scram: Option<ScramVerifier>,
+}
+
+/// What in a certificate is bound to an identity.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CertificateKey {
+    /// SHA-256 of the whole certificate (DER). Needs no provider: the pin is the trust.
+    Fingerprint([u8; 32]),
+    /// SHA-256 of the SubjectPublicKeyInfo (DER). Needs no provider.
+    PublicKey([u8; 32]),
+    /// SAN URI; may hold `*` for exactly one path segment each.
+    Uri { provider: String, pattern: String },
+    /// SAN DNS name, compared without regard to case; never a wildcard.
+    Dns { provider: String, name: String },
+    /// The one CN of the subject.
+    CommonName { provider: String, name: String },
+}
+
+/// `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, decoded. Lets nobody log in by itself, but an offline
+/// guess can be tried against it: never logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ScramVerifier {
+    pub iterations: u32,
+    pub salt: Vec<u8>,
+    pub stored_key: [u8; 32],
+    pub server_key: [u8; 32],
+}
+
+impl std::fmt::Debug for ScramVerifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ScramVerifier {{ iterations: {}, .. }}", self.iterations)
+    }
+}
+
+/// Endpoints that hold the same data, and the credentials of its roles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    pub tenant: Option<String>,
+    /// Tried in order.
+    pub endpoints: Vec<Endpoint>,
+    pub tls: ServerTls,
+    /// Per endpoint, milliseconds.
+    pub connect_timeout: u32,
+    /// From the connected socket to ReadyForQuery, milliseconds.
+    pub login_timeout: u32,
+    /// Whether `postern.*` settings are sent at start-up (poolers in between may refuse unknown settings).
+    pub postern_settings: bool,
+    pub roles: BTreeMap<String, RoleCredential>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Endpoint {
+    /// A host name or an address, and a port.
+    Tcp { host: String, port: u16 },
+    /// The path of the socket itself (`/run/postgresql/.s.PGSQL.5432`).
+    Unix { path: String },
+}
+
+/// As libpq's `sslmode`, without the modes that may silently fall back to clear text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServerTls {
+    pub mode: ServerTlsMode,
+    /// Trust anchors, DER. Needed by `verify-ca` and `verify-full` unless the key is pinned.
+    pub roots: Vec<Vec<u8>>,
+    /// The name to verify when it is not the endpoint's host.
+    pub server_name: Option<String>,
+    /// SHA-256 of the server's SubjectPublicKeyInfo: trusted by itself (X.509 v1 and self-signed servers).
+    pub pinned_key: Option<[u8; 32]>,
+    /// Accept this CN where the certificate has no subject alternative name.
+    pub common_name: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ServerTlsMode {
+    Disable,
+    Require,
+    VerifyCa,
+    #[default]
+    VerifyFull,
+}
+
+/// How the gate logs in as one role of a cluster. Secrets stand in files; the policy has only their paths.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RoleCredential {
+    pub password_file: Option<String>,
+    /// PEM chain and PKCS#8 key for TLS client authentication.
+    pub certificate_file: Option<String>,
+    pub key_file: Option<String>,
+    /// What the server may ask for. SCRAM alone by default.
+    pub methods: BTreeSet<ServerMethod>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum ServerMethod {
+    Trust = 0,
+    Password = 1,
+    Md5 = 2,
+    ScramSha256 = 3,
+    /// AuthenticationOk without a challenge because the TLS client certificate was enough.
+    Certificate = 4,
+}
+
+/// Who may reach which database as which role, under which conditions and limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    pub subjects: Subjects,
+    pub databases: Vec<NamePattern>,
+    pub cluster: String,
+    pub role: String,
+    pub access: Access,
+    pub conditions: Conditions,
+    pub proofs: RequiredProofs,
+    pub replication: ReplicationRight,
+    pub limits: Limits,
+    /// Start-up settings the grant fixes; a client that sends one of them is refused.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// Beats every grant it matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deny {
+    pub subjects: Subjects,
+    /// Empty: every database.
+    pub databases: Vec<NamePattern>,
+    pub conditions: Conditions,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Subjects {
+    pub identities: BTreeSet<String>,
+    pub groups: BTreeSet<String>,
+    /// Every identity the policy knows. Only where it is written `everyone = true`.
+    pub everyone: bool,
+}
+
+/// A name, a prefix (`app_*`) or everything (`*`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NamePattern {
+    Exact(String),
+    Prefix(String),
+    Any,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Sets `default_transaction_read_only`, a guard; the role is the boundary.
+    ReadOnly,
+    #[default]
+    ReadWrite,
+}
+
+/// All of them must hold; an empty one always does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Conditions {
+    /// Source networks. A Unix-socket peer is in no network: it matches only where `unix` is set or no network is named.
+    pub networks: Vec<IpNet>,
+    pub unix: bool,
+    pub not_before: Option<Utc>,
+    pub not_after: Option<Utc>,
+    pub hours: Vec<WeeklyHours>,
+}
+
+/// Open from `from` (inclusive) to `to` (exclusive), minutes since Monday 00:00 in `zone`; never empty, never wraps
+/// (the text may wrap; it becomes two of these).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WeeklyHours {
+    pub from: u16,
+    pub to: u16,
+    /// IANA name; `UTC` by default.
+    pub zone: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RequiredProofs {
+    pub certificate: bool,
+    pub scram: bool,
+    /// At least one proof is bound to a key (a client certificate, a certificate-bound token).
+    pub key_bound: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplicationRight {
+    #[default]
+    No,
+    /// `replication=database` only.
+    Database,
+    /// Physical, and with it `database`.
+    Physical,
+}
+
+/// `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Sessions at once of one identity under this grant, over all cores.
+    pub sessions: Option<u32>,
+    /// Seconds.
+    pub session_length: Option<u32>,
+    /// Seconds without a byte in either direction.
+    pub idle: Option<u32>,
+}
+
+/// As a line of `pg_hba.conf`. It sees the text of database and user and never whether anything exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthenticationRule {
+    pub name: String,
+    /// Empty: every listener.
+    pub listeners: BTreeSet<String>,
+    pub transport: Transport,
+    pub networks: Vec<IpNet>,
+    /// Empty: every database.
+    pub databases: Vec<NamePattern>,
+    /// Empty: every user.
+    pub users: Vec<NamePattern>,
+    pub method: Method,
+    /// PBKDF2 iterations that a mock answer shows; every verifier reachable under the rule has the same (a fault of `check` otherwise).
+    pub scram_iterations: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// As `host`: TCP with or without TLS, and Unix sockets.
+    #[default]
+    Any,
+    /// As `hostssl`.
+    Tls,
+    /// As `hostnossl`.
+    Plain,
+    /// As `local`.
+    Unix,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Method {
+    Certificate = 0,
+    ScramSha256 = 1,
+    /// Both proofs, and both must resolve to one identity.
+    CertificateAndScram = 2,
+    Reject = 3,
+}

@@ -1,0 +1,1 @@
+//! The control thread: policy watcher, key refresh, metrics, signals. Never on the data path.

@@ -1,0 +1,1 @@
+//! The per-core loop: completions to sessions to submissions.

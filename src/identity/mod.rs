@@ -1,0 +1,1 @@
+//! Proof in, identity or reason out. Pure: time and randomness are arguments.

@@ -1,0 +1,1 @@
+//! The snapshot in force and what is derived from it once, swapped together.

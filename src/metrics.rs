@@ -1,0 +1,1 @@
+//! Counters per core and histograms merged off the cores.

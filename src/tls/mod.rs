@@ -1,0 +1,1 @@
+//! The link: rustls for handshakes, our record layer for data, in place. No sockets here.

@@ -1,0 +1,1 @@
+//! Logging in to a cluster. The protocol half is pure.
