@@ -45,10 +45,17 @@ impl Sealed {
         if copied > MAX_SNAPSHOT {
             return Err(SealError::TooLarge);
         }
-        let length = usize::try_from(copied).ok().and_then(NonZeroUsize::new).ok_or(SealError::Empty)?;
+        let length = usize::try_from(copied)
+            .ok()
+            .and_then(NonZeroUsize::new)
+            .ok_or(SealError::Empty)?;
         seal(&file)?;
         let start = map(&file, length)?;
-        Ok(Self { start, length: length.get(), file })
+        Ok(Self {
+            start,
+            length: length.get(),
+            file,
+        })
     }
 
     /// The bytes, page-aligned.
@@ -74,8 +81,8 @@ unsafe impl Send for Sealed {}
 unsafe impl Sync for Sealed {}
 
 fn anonymous_file() -> io::Result<File> {
-    let descriptor: OwnedFd =
-        memfd_create(c"postern-snapshot", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING).map_err(io::Error::from)?;
+    let descriptor: OwnedFd = memfd_create(c"postern-snapshot", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)
+        .map_err(io::Error::from)?;
     Ok(File::from(descriptor))
 }
 

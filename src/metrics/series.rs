@@ -1,0 +1,138 @@
+//! Every series: field, name, help. Names read `postern_<scope>_<noun>_<verb>_<unit>`.
+
+use super::counter::{Counter, Family, Gauge, SharedCounter, SharedFamily, SharedGauge, label};
+use super::text::{Series, SeriesVisitor};
+
+/// Declares a struct of cells and how each is presented.
+macro_rules! series {
+    ($(#[$doc:meta])* pub struct $name:ident { $($field:ident : $type:ty = $metric:literal, $help:literal;)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        pub struct $name { $(#[doc = $help] pub $field: $type),+ }
+
+        impl $name {
+            /// Shows every series to `visitor`, in the order of declaration.
+            pub(super) fn visit(&self, visitor: &mut dyn SeriesVisitor) {
+                $(visitor.series($metric, $help, &self.$field as &dyn Series);)+
+            }
+        }
+    };
+}
+
+label! {
+    /// How an attempt ended.
+    Outcome as "outcome" {
+        Permitted = "permitted",
+        Denied = "denied",
+        Abandoned = "abandoned",
+        Discovery = "discovery",
+        Cancel = "cancel",
+    }
+}
+
+label! {
+    /// Which way bytes went.
+    Direction as "direction" {
+        ToServer = "to_server",
+        ToClient = "to_client",
+    }
+}
+
+label! {
+    /// How a TLS handshake with a client ended.
+    HandshakeResult as "result" {
+        Full = "full",
+        Resumed = "resumed",
+        Failed = "failed",
+    }
+}
+
+label! {
+    /// What `decide` said.
+    Decided as "decision" {
+        Permit = "permit",
+        Refuse = "refuse",
+    }
+}
+
+label! {
+    /// How one try at one endpoint of a cluster ended.
+    UpstreamResult as "result" {
+        Ready = "ready",
+        Unreachable = "unreachable",
+        TimedOut = "timed_out",
+        TlsFailed = "tls_failed",
+        LoginFailed = "login_failed",
+    }
+}
+
+label! {
+    /// What became of a cancel request.
+    CancelResult as "result" {
+        Forwarded = "forwarded",
+        Unmatched = "unmatched",
+        Limited = "limited",
+        Failed = "failed",
+    }
+}
+
+label! {
+    /// How a reload of something ended.
+    ReloadResult as "result" {
+        Applied = "applied",
+        Unchanged = "unchanged",
+        Rejected = "rejected",
+    }
+}
+
+label! {
+    /// How a piece of work that may fail ended.
+    WorkResult as "result" {
+        Ok = "ok",
+        Failed = "failed",
+    }
+}
+
+series! {
+    /// What one core counts. Only that core writes it.
+    pub struct CoreMetrics {
+        connections_accepted: Counter = "postern_connection_accepted_total", "Connections accepted.";
+        accepts_failed: Counter = "postern_connection_accept_failed_total", "Accepts that the kernel refused (descriptors, memory).";
+        connections_refused: Counter = "postern_connection_refused_total", "Connections turned away at the door because every place was taken.";
+        sessions_open: Gauge = "postern_session_open_count", "Sessions open now.";
+        attempts: Family<Outcome> = "postern_attempt_ended_total", "Attempts by how they ended.";
+        sessions_revoked: Counter = "postern_session_revoked_total", "Living sessions ended because their permission was gone.";
+        relay_bytes: Family<Direction> = "postern_relay_bytes_total", "Bytes relayed, without TLS framing.";
+        relay_messages: Family<Direction> = "postern_relay_messages_total", "Messages relayed.";
+        relay_copies: Counter = "postern_relay_copied_total", "Records or messages copied because they spanned two buffers.";
+        tls_handshakes: Family<HandshakeResult> = "postern_tls_handshake_ended_total", "TLS handshakes with clients by result.";
+        decisions: Family<Decided> = "postern_policy_decided_total", "Decisions by what they said, re-checks included.";
+        policies_adopted: Counter = "postern_policy_adopted_total", "Policy swaps that a core has finished re-checking its sessions for.";
+        upstream_connects: Family<UpstreamResult> = "postern_upstream_connect_ended_total", "Tries at endpoints by result.";
+        cancels: Family<CancelResult> = "postern_cancel_ended_total", "Cancel requests by what became of them.";
+        buffers_outstanding: Gauge = "postern_buffer_outstanding_count", "Receive buffers in use now.";
+        buffers_starved: Counter = "postern_buffer_starved_total", "Receives that found no free buffer.";
+        budgets_exhausted: Counter = "postern_turn_budget_exhausted_total", "Sessions put off to the next turn because they had had their share.";
+        turns: Counter = "postern_turn_completed_total", "Turns of the core loop.";
+        ring_overflows: Counter = "postern_ring_overflowed_total", "Times the kernel's completion queue overflowed.";
+        inbox_full: Counter = "postern_inbox_full_total", "Messages to this core that found its inbox full.";
+    }
+}
+
+series! {
+    /// What control counts.
+    pub struct ControlMetrics {
+        policy_generation: SharedGauge = "postern_policy_generation_count", "Generation of the policy in force; 1 is the one of the start.";
+        policy_loaded_at: SharedGauge = "postern_policy_loaded_timestamp_seconds", "When the policy in force was loaded, Unix time.";
+        policy_reloads: SharedFamily<ReloadResult> = "postern_policy_reload_ended_total", "Reloads of the policy by result.";
+        policies_retired: SharedGauge = "postern_policy_retired_count", "Old policies that a core may still be reading.";
+        tls_reloads: SharedFamily<ReloadResult> = "postern_listener_tls_reload_ended_total", "Reloads of listener certificates by result.";
+        credential_reloads: SharedFamily<ReloadResult> = "postern_credential_reload_ended_total", "Reloads of the credentials table by result; rejected: at least one role is unusable.";
+        roles_unusable: SharedGauge = "postern_credential_unusable_count", "Roles whose secret is missing or unreadable.";
+        keys_derived: SharedFamily<WorkResult> = "postern_scram_key_derived_total", "PBKDF2 runs for logins to servers.";
+        names_resolved: SharedFamily<WorkResult> = "postern_upstream_name_resolved_total", "Host name lookups by result.";
+        watch_errors: SharedCounter = "postern_watch_failed_total", "Errors of the file watcher; polling goes on.";
+        audit_healthy: SharedGauge = "postern_audit_healthy_count", "1 while the record can be written.";
+        audit_dropped: SharedCounter = "postern_audit_record_dropped_total", "Records dropped because the writer was behind or failing.";
+    }
+}
