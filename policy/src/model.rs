@@ -214,7 +214,8 @@ pub enum Access {
 /// All of them must hold; an empty one always does.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Conditions {
-    /// Source networks. A Unix-socket peer is in no network: it matches only where `unix` is set or no network is named.
+    /// Source networks. With neither `networks` nor `unix` every source matches; otherwise a TCP peer must be in one of
+    /// the networks and a Unix-socket peer needs `unix`. So `unix` alone means: Unix sockets only.
     pub networks: Vec<IpNet>,
     pub unix: bool,
     pub not_before: Option<Utc>,
