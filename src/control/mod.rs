@@ -1,3 +1,4 @@
 //! The control thread: policy watcher, key refresh, metrics, signals. Never on the data path.
 
+pub mod resolve;
 pub mod sealed;

@@ -1,0 +1,229 @@
+//! Host names of endpoints, looked up on a thread of its own.
+//!
+//! `getaddrinfo` blocks for as long as the network likes, so no core and not even the control thread ever calls it. Names
+//! are looked up when a policy first mentions them and again every [`REFRESH`]; the last good answer serves until a better
+//! one comes, since a name server that is down must not take the clusters with it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+/// How long an answer counts as fresh.
+pub const REFRESH: Duration = Duration::from_secs(30);
+/// How long a failed lookup waits for its next try.
+const RETRY: Duration = Duration::from_secs(5);
+/// More addresses than this for one name are cut off; they are tried in order and a login has a deadline.
+const MAX_ADDRESSES: usize = 16;
+
+/// The addresses of every host the policy names. A core reads it and never waits for it.
+#[derive(Debug, Default)]
+pub struct Addresses(HashMap<Box<str>, Box<[IpAddr]>>);
+
+impl Addresses {
+    /// The addresses of `host`, in the resolver's order; empty while none is known. An IP address in text form is its own.
+    pub fn of(&self, host: &str) -> &[IpAddr] {
+        self.0.get(host).map_or(&[], |known| known)
+    }
+}
+
+/// Looks one name up. The system's resolver in production, a table in tests.
+pub type Lookup = Box<dyn FnMut(&str) -> std::io::Result<Vec<IpAddr>> + Send>;
+
+/// `getaddrinfo`, without duplicates.
+pub fn system_lookup() -> Lookup {
+    Box::new(|host| {
+        let mut seen = BTreeSet::new();
+        let found = (host, 0u16).to_socket_addrs()?;
+        Ok(found
+            .map(|address| address.ip().to_canonical())
+            .filter(|ip| seen.insert(*ip))
+            .collect())
+    })
+}
+
+/// The table of names: what is wanted, what is known, and when to ask again.
+pub struct Resolver {
+    published: Arc<ArcSwap<Addresses>>,
+    lookup: Lookup,
+    names: HashMap<Box<str>, Name>,
+}
+
+struct Name {
+    addresses: Box<[IpAddr]>,
+    due: Instant,
+}
+
+/// What one round of lookups did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Round {
+    pub resolved: u32,
+    /// Host and error text, for the operator's log.
+    pub failed: Vec<(Box<str>, String)>,
+}
+
+impl Resolver {
+    pub fn new(published: Arc<ArcSwap<Addresses>>, lookup: Lookup) -> Self {
+        Self {
+            published,
+            lookup,
+            names: HashMap::new(),
+        }
+    }
+
+    /// Names the hosts of the policy in force. Forgets the others; the new ones are due at once.
+    pub fn want(&mut self, hosts: &BTreeSet<String>, now: Instant) {
+        self.names.retain(|host, _| hosts.contains(&**host));
+        for host in hosts {
+            self.names.entry(host.as_str().into()).or_insert_with(|| Name {
+                addresses: Box::default(),
+                due: now,
+            });
+        }
+    }
+
+    /// Looks up whatever is due and publishes the result once, if anything changed.
+    pub fn run(&mut self, now: Instant) -> Round {
+        let mut round = Round::default();
+        for (host, name) in self.names.iter_mut().filter(|(_, name)| name.due <= now) {
+            match look_up(&mut self.lookup, host) {
+                Ok(addresses) => {
+                    round.resolved += 1;
+                    *name = Name {
+                        addresses,
+                        due: now + REFRESH,
+                    };
+                }
+                Err(error) => {
+                    name.due = now + RETRY;
+                    round.failed.push((host.clone(), error.to_string()));
+                }
+            }
+        }
+        self.publish();
+        round
+    }
+
+    /// When the next lookup is due; `None` with nothing to look up.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.names.values().map(|name| name.due).min()
+    }
+
+    fn publish(&self) {
+        let table: HashMap<_, _> = self
+            .names
+            .iter()
+            .map(|(host, name)| (host.clone(), name.addresses.clone()))
+            .collect();
+        if self.published.load().0 != table {
+            self.published.store(Arc::new(Addresses(table)));
+        }
+    }
+}
+
+fn look_up(lookup: &mut Lookup, host: &str) -> std::io::Result<Box<[IpAddr]>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(Box::new([address]));
+    }
+    let mut addresses = lookup(host)?;
+    addresses.truncate(MAX_ADDRESSES);
+    if addresses.is_empty() {
+        return Err(std::io::Error::other("the name has no address"));
+    }
+    Ok(addresses.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    struct Fixture {
+        resolver: Resolver,
+        published: Arc<ArcSwap<Addresses>>,
+        answers: Arc<Mutex<Vec<std::io::Result<Vec<IpAddr>>>>>,
+        start: Instant,
+    }
+
+    /// `answers` are given in order; a lookup beyond them fails the test.
+    fn fixture(answers: Vec<std::io::Result<Vec<IpAddr>>>, hosts: &[&str]) -> Fixture {
+        let published = Arc::new(ArcSwap::from_pointee(Addresses::default()));
+        let answers = Arc::new(Mutex::new(answers));
+        let source = answers.clone();
+        let lookup: Lookup = Box::new(move |_| source.lock().unwrap().remove(0));
+        let mut resolver = Resolver::new(published.clone(), lookup);
+        let start = Instant::now();
+        resolver.want(&hosts.iter().map(ToString::to_string).collect(), start);
+        Fixture {
+            resolver,
+            published,
+            answers,
+            start,
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn asks_again_only_after_the_refresh_time() {
+        let mut f = fixture(vec![Ok(vec![ip("10.0.0.1")]), Ok(vec![ip("10.0.0.2")])], &["db"]);
+        f.resolver.run(f.start);
+        f.resolver.run(f.start + REFRESH / 2);
+        assert_eq!(f.published.load().of("db"), [ip("10.0.0.1")]);
+        f.resolver.run(f.start + REFRESH);
+        assert_eq!(f.published.load().of("db"), [ip("10.0.0.2")]);
+        assert!(f.answers.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_last_good_answer_outlives_a_failing_name_server() {
+        let failed = Err(std::io::Error::other("temporary failure"));
+        let mut f = fixture(vec![Ok(vec![ip("10.0.0.1")]), failed], &["db"]);
+        f.resolver.run(f.start);
+        let round = f.resolver.run(f.start + REFRESH);
+        assert_eq!(round.failed.len(), 1);
+        assert_eq!(f.published.load().of("db"), [ip("10.0.0.1")]);
+        assert_eq!(f.resolver.next_due(), Some(f.start + REFRESH + RETRY));
+    }
+
+    #[test]
+    fn an_address_in_text_form_needs_no_lookup() {
+        let mut f = fixture(vec![], &["::1", "127.0.0.1"]);
+        let round = f.resolver.run(f.start);
+        assert_eq!(
+            round,
+            Round {
+                resolved: 2,
+                failed: vec![]
+            }
+        );
+        assert_eq!(f.published.load().of("::1"), [ip("::1")]);
+    }
+
+    #[test]
+    fn a_name_the_policy_dropped_is_forgotten() {
+        let mut f = fixture(vec![Ok(vec![ip("10.0.0.1")])], &["db"]);
+        f.resolver.run(f.start);
+        f.resolver.want(&BTreeSet::new(), f.start);
+        f.resolver.run(f.start);
+        assert_eq!(f.published.load().of("db"), [] as [IpAddr; 0]);
+        assert_eq!(f.resolver.next_due(), None);
+    }
+
+    #[test]
+    fn a_name_without_addresses_is_a_failure() {
+        let mut f = fixture(vec![Ok(vec![])], &["db"]);
+        assert_eq!(f.resolver.run(f.start).failed.len(), 1);
+    }
+
+    #[test]
+    fn the_system_resolver_knows_localhost() {
+        let found = system_lookup()("localhost").unwrap();
+        assert!(found.iter().all(IpAddr::is_loopback), "{found:?}");
+    }
+}
