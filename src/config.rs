@@ -1,1 +1,0 @@
-//! Process configuration: `postern.toml`.
