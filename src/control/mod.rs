@@ -1,8 +1,12 @@
 //! The control thread: policy watcher, key refresh, metrics, signals. Never on the data path.
 
+pub mod client_keys;
+pub mod credentials;
 pub mod directory;
+pub mod messages;
 pub mod resolve;
 pub mod sealed;
+pub mod secret_file;
 
 #[cfg(test)]
 mod scratch;

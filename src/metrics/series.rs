@@ -1,7 +1,8 @@
 //! Every series: field, name, help. Names read `postern_<scope>_<noun>_<verb>_<unit>`.
 
-use super::counter::{Counter, Family, Gauge, SharedCounter, SharedFamily, SharedGauge, label};
+use super::counter::{Counter, Family, Gauge, Label, SharedCounter, SharedFamily, SharedGauge, label};
 use super::text::{Series, SeriesVisitor};
+use crate::audit::{EndReason, Outcome, Reason};
 
 /// Declares a struct of cells and how each is presented.
 macro_rules! series {
@@ -19,16 +20,25 @@ macro_rules! series {
     };
 }
 
-label! {
-    /// How an attempt ended.
-    Outcome as "outcome" {
-        Permitted = "permitted",
-        Denied = "denied",
-        Abandoned = "abandoned",
-        Discovery = "discovery",
-        Cancel = "cancel",
-    }
+/// The record's closed lists are labels too.
+macro_rules! record_label {
+    ($type:ty as $name:literal) => {
+        impl Label for $type {
+            const NAME: &'static str = $name;
+            const ALL: &'static [Self] = Self::ALL;
+            fn index(self) -> usize {
+                Self::index(self)
+            }
+            fn as_str(self) -> &'static str {
+                Self::as_str(self)
+            }
+        }
+    };
 }
+
+record_label!(Outcome as "outcome");
+record_label!(Reason as "reason");
+record_label!(EndReason as "reason");
 
 label! {
     /// Which way bytes went.
@@ -101,6 +111,8 @@ series! {
         connections_refused: Counter = "postern_connection_refused_total", "Connections turned away at the door because every place was taken.";
         sessions_open: Gauge = "postern_session_open_count", "Sessions open now.";
         attempts: Family<Outcome> = "postern_attempt_ended_total", "Attempts by how they ended.";
+        reasons: Family<Reason> = "postern_attempt_reason_total", "Attempts by the reason in their record.";
+        ends: Family<EndReason> = "postern_session_ended_total", "Sessions by how they ended.";
         sessions_revoked: Counter = "postern_session_revoked_total", "Living sessions ended because their permission was gone.";
         relay_bytes: Family<Direction> = "postern_relay_bytes_total", "Bytes relayed, without TLS framing.";
         relay_messages: Family<Direction> = "postern_relay_messages_total", "Messages relayed.";
@@ -115,7 +127,6 @@ series! {
         budgets_exhausted: Counter = "postern_turn_budget_exhausted_total", "Sessions put off to the next turn because they had had their share.";
         turns: Counter = "postern_turn_completed_total", "Turns of the core loop.";
         ring_overflows: Counter = "postern_ring_overflowed_total", "Times the kernel's completion queue overflowed.";
-        inbox_full: Counter = "postern_inbox_full_total", "Messages to this core that found its inbox full.";
     }
 }
 
@@ -131,6 +142,7 @@ series! {
         roles_unusable: SharedGauge = "postern_credential_unusable_count", "Roles whose secret is missing or unreadable.";
         keys_derived: SharedFamily<WorkResult> = "postern_scram_key_derived_total", "PBKDF2 runs for logins to servers.";
         names_resolved: SharedFamily<WorkResult> = "postern_upstream_name_resolved_total", "Host name lookups by result.";
+        notices_lost: SharedCounter = "postern_inbox_notice_lost_total", "Messages that a core's full inbox did not take.";
         watch_errors: SharedCounter = "postern_watch_failed_total", "Errors of the file watcher; polling goes on.";
         audit_healthy: SharedGauge = "postern_audit_healthy_count", "1 while the record can be written.";
         audit_dropped: SharedCounter = "postern_audit_record_dropped_total", "Records dropped because the writer was behind or failing.";

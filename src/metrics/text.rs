@@ -214,8 +214,9 @@ presented! {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Direction, Outcome, ReloadResult};
+    use super::super::{Direction, ReloadResult};
     use super::*;
+    use crate::audit::Outcome;
 
     #[test]
     fn cores_add_up_and_stay_visible_one_by_one() {
