@@ -1,0 +1,55 @@
+//! `tls-server-end-point` channel binding (RFC 5929 4.1): the hash of a server certificate, by the hash of the
+//! certificate's own signature algorithm.
+
+use aws_lc_rs::digest;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+use x509_parser::signature_algorithm::RsaSsaPssParams;
+
+/// The binding of `certificate` (DER), or `None` where its signature algorithm names no single hash (Ed25519), where
+/// PostgreSQL offers none either.
+pub(super) fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let algorithm = hash_of(&parsed)?;
+    Some(digest::digest(algorithm, certificate).as_ref().to_vec())
+}
+
+fn hash_of(certificate: &X509Certificate<'_>) -> Option<&'static digest::Algorithm> {
+    let signature = &certificate.signature_algorithm;
+    let oid = signature.algorithm.to_id_string();
+    if oid == RSASSA_PSS {
+        let parameters = RsaSsaPssParams::try_from(signature.parameters()?).ok()?;
+        return by_hash_oid(&parameters.hash_algorithm_oid().to_id_string());
+    }
+    by_signature_oid(&oid)
+}
+
+/// The one signature algorithm whose hash stands in its parameters (RFC 4055 3.1).
+const RSASSA_PSS: &str = "1.2.840.113549.1.1.10";
+
+/// MD5 and SHA-1 are replaced by SHA-256, as the RFC says.
+fn by_signature_oid(oid: &str) -> Option<&'static digest::Algorithm> {
+    match oid {
+        // md5, sha1, sha256 WithRSAEncryption; ecdsa-with-SHA1, -SHA256
+        "1.2.840.113549.1.1.4" | "1.2.840.113549.1.1.5" | "1.2.840.113549.1.1.11" => Some(&digest::SHA256),
+        "1.2.840.10045.4.1" | "1.2.840.10045.4.3.2" => Some(&digest::SHA256),
+        // sha384WithRSAEncryption, ecdsa-with-SHA384
+        "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => Some(&digest::SHA384),
+        // sha512WithRSAEncryption, ecdsa-with-SHA512
+        "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => Some(&digest::SHA512),
+        // sha224WithRSAEncryption, ecdsa-with-SHA224
+        "1.2.840.113549.1.1.14" | "1.2.840.10045.4.3.1" => Some(&digest::SHA224),
+        _ => None,
+    }
+}
+
+fn by_hash_oid(oid: &str) -> Option<&'static digest::Algorithm> {
+    match oid {
+        // id-md5, id-sha1, id-sha256
+        "1.2.840.113549.2.5" | "1.3.14.3.2.26" | "2.16.840.1.101.3.4.2.1" => Some(&digest::SHA256),
+        "2.16.840.1.101.3.4.2.2" => Some(&digest::SHA384),
+        "2.16.840.1.101.3.4.2.3" => Some(&digest::SHA512),
+        "2.16.840.1.101.3.4.2.4" => Some(&digest::SHA224),
+        _ => None,
+    }
+}
