@@ -20,7 +20,7 @@ pub mod count;
 pub mod error;
 pub mod frame;
 pub mod initial;
-
+pub mod parameters;
 pub mod proxy_protocol;
 pub mod sqlstate;
 pub mod tag;
