@@ -63,7 +63,7 @@ pub struct Identity {
 }
 
 /// What in a certificate is bound to an identity.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CertificateKey {
     /// SHA-256 of the whole certificate (DER). Needs no provider: the pin is the trust.
     Fingerprint([u8; 32]),
@@ -201,6 +201,17 @@ pub enum NamePattern {
     Exact(String),
     Prefix(String),
     Any,
+}
+
+/// As the text writes it.
+impl std::fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NamePattern::Exact(name) => write!(f, "{name}"),
+            NamePattern::Prefix(prefix) => write!(f, "{prefix}*"),
+            NamePattern::Any => write!(f, "*"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
