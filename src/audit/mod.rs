@@ -6,17 +6,26 @@
 //!
 //! This is not the operator's log: the log may be lost and may be rephrased, the record may not.
 
+mod batch;
+mod budget;
 mod encode;
+mod fields;
+mod file;
 mod json;
+mod output;
 mod reason;
 mod record;
 mod recorder;
 mod session_id;
 mod text;
+mod turn;
+mod writer;
 
 pub use encode::encode;
+pub use file::OpenError;
 pub use reason::{EndReason, Outcome, Reason};
 pub use record::*;
 pub use recorder::{AuditUnavailable, Figures, Recorder, Telling, Ticket, WriteFailed};
 pub use session_id::{SessionId, SessionIds};
 pub use text::{PEER_NAMES_CAP, PEER_TEXT_CAP, PeerText};
+pub use writer::{Lost, StartError, Tell, Writer};

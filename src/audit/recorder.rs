@@ -248,6 +248,24 @@ impl Shared {
         self.asleep.store(false, Ordering::Relaxed);
     }
 
+    /// Whether the writer would find something to do.
+    pub fn has_work(&self) -> bool {
+        !self.main.is_empty()
+            || !self.strangers.is_empty()
+            || self.reopen.load(Ordering::Acquire)
+            || self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Counts a record that the writer has no place for. Attempts that were not let in are aggregated instead.
+    pub fn drop_one(&self, record: &Record) {
+        match record {
+            Record::Attempt(attempt) if attempt.outcome == Outcome::Permitted => self.dropped_permits.add(1),
+            Record::Attempt(attempt) => self.aggregate(attempt.outcome, attempt.reason),
+            Record::End(_) => self.dropped_ends.add(1),
+            Record::Policy(_) | Record::Process(_) | Record::Audit(_) => self.dropped_others.add(1),
+        }
+    }
+
     pub fn aggregate(&self, outcome: Outcome, reason: Reason) {
         if let Some(count) = self
             .aggregates
