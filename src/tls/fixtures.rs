@@ -5,7 +5,10 @@ use std::sync::Arc;
 use postern_policy::model::{ServerTls, ServerTlsMode};
 use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256, SignatureAlgorithm};
 
-use super::{Established, Handshake, Link, ListenerOptions, ListenerTls, Opened, UpstreamTls};
+use super::{
+    Established, Handshake, Link, ListenerOptions, ListenerTls, MAX_RECORD, Opened, RecordAssembler, TlsError,
+    UpstreamTls,
+};
 
 /// A leaf and its key, as PEM.
 pub(super) struct Leaf {
@@ -98,6 +101,72 @@ pub(super) fn handshake(listener: &Arc<ListenerTls>, upstream: &UpstreamTls) -> 
         assert_eq!(read_all(&mut established.link, to_client), Vec::<u8>::new());
     }
     (server_done.unwrap(), client_done.unwrap())
+}
+
+/// A conversation's receiving end for bytes cut anywhere: whole records are opened where they lie, split ones assembled.
+pub(super) struct Receiver {
+    assembler: RecordAssembler,
+    buffer: Vec<u8>,
+    pub(super) copied: usize,
+    pub(super) closed: bool,
+}
+
+impl Receiver {
+    pub(super) fn new() -> Self {
+        Self {
+            assembler: RecordAssembler::default(),
+            buffer: vec![0; MAX_RECORD],
+            copied: 0,
+            closed: false,
+        }
+    }
+
+    /// Gives the plaintext in `bytes`, and keeps what is left of a record.
+    pub(super) fn receive(&mut self, link: &mut Link, bytes: &[u8]) -> Result<Vec<u8>, TlsError> {
+        let mut bytes = bytes.to_vec();
+        let mut rest = bytes.as_mut_slice();
+        let mut plaintext = Vec::new();
+        while !rest.is_empty() {
+            if self.assembler.held() == 0 {
+                match link.open(rest)? {
+                    Opened::NeedMore { total } => assert!(total > rest.len()),
+                    opened => {
+                        let consumed = self.note(opened, rest, &mut plaintext);
+                        rest = &mut rest[consumed..];
+                        continue;
+                    }
+                }
+            }
+            let filled = self.assembler.fill(&mut self.buffer, rest)?;
+            self.copied += filled.taken;
+            rest = &mut rest[filled.taken..];
+            if let Some(length) = filled.record {
+                let mut record = self.buffer[..length].to_vec();
+                let opened = link.open(&mut record)?;
+                assert_eq!(self.note(opened, &record, &mut plaintext), length);
+            }
+        }
+        Ok(plaintext)
+    }
+
+    fn note(&mut self, opened: Opened, bytes: &[u8], plaintext: &mut Vec<u8>) -> usize {
+        match opened {
+            Opened::Data {
+                plaintext: range,
+                consumed,
+            } => {
+                assert!(!range.is_empty());
+                plaintext.extend_from_slice(&bytes[range]);
+                consumed
+            }
+            Opened::Control { consumed } => consumed,
+            Opened::CloseNotify { consumed } => {
+                self.closed = true;
+                consumed
+            }
+            Opened::NeedMore { .. } => panic!("a whole record needs more"),
+        }
+    }
 }
 
 /// All plaintext in `bytes`, which must be whole records of data or control.

@@ -13,6 +13,8 @@ mod facts;
 mod fixtures;
 mod handshake;
 mod listener;
+#[cfg(test)]
+mod peer;
 mod possession;
 mod record;
 mod server_certificate;

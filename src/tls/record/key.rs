@@ -99,6 +99,21 @@ impl RecordKey {
         self.budget < 4 * blocks(MAX_PLAINTEXT + 1) || self.sequence >= u64::MAX - 4
     }
 
+    /// TLS 1.3: seals a whole TLSInnerPlaintext, be it good or bad.
+    #[cfg(test)]
+    pub(super) fn seal_inner(&mut self, inner: &[u8], record: &mut [u8]) {
+        let [.., high, low] = (inner.len() + TAG).to_be_bytes();
+        let header = [23, 3, 3, high, low];
+        let (head, rest) = record.split_at_mut(HEADER);
+        let (body, tag) = rest.split_at_mut(inner.len());
+        head.copy_from_slice(&header);
+        let nonce = self.nonce_of(head);
+        self.aead
+            .seal_out_of_place_scatter(nonce, Aad::from(header), inner, body, &[], tag)
+            .unwrap();
+        self.spend(inner.len());
+    }
+
     #[cfg(test)]
     pub(super) fn wear_to(&mut self, budget: u64) {
         self.budget = budget;

@@ -15,6 +15,8 @@ mod patience;
 mod post_handshake;
 
 #[cfg(test)]
+mod peer_tests;
+#[cfg(test)]
 mod tests;
 
 use core::ops::Range;
