@@ -25,7 +25,7 @@ const MAX_RECORDS: usize = 256;
 pub struct Handshake {
     role: Role,
     /// The record under way, behind what rustls still holds on to of a message that spans records.
-    held: Vec<u8>,
+    pub(super) held: Vec<u8>,
     /// Where in `held` the record under way begins.
     record_start: usize,
     bytes: usize,
@@ -215,7 +215,7 @@ fn drive<Data>(
             Ok(Step::NeedInput) => return Ok(false),
             Ok(Step::Done) => return Ok(true),
             Err(error) => {
-                append_alert(connection, process, out);
+                append_alert(connection, process, held, out);
                 return Err(error);
             }
         }
@@ -244,13 +244,18 @@ fn step<Data>(state: ConnectionState<'_, '_, Data>, out: &mut Vec<u8>) -> Result
     }
 }
 
-/// After an error rustls hands out the alert that it queued, and nothing else.
+/// After an error rustls hands out the alert that it queued. It is asked only while it has something to send: anything
+/// else would make it look at input again, and at offsets into `held`, which must be what it was.
 fn append_alert<Data>(
     connection: &mut UnbufferedConnectionCommon<Data>,
     process: impl for<'c, 'i> Fn(&'c mut UnbufferedConnectionCommon<Data>, &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Data>,
+    held: &mut [u8],
     out: &mut Vec<u8>,
 ) {
-    while let Ok(ConnectionState::EncodeTlsData(data)) = process(connection, &mut []).state {
+    while connection.wants_write() {
+        let Ok(ConnectionState::EncodeTlsData(data)) = process(connection, held).state else {
+            return;
+        };
         if encode(data, out).is_err() {
             return;
         }

@@ -12,6 +12,8 @@ mod facts;
 #[cfg(test)]
 mod fixtures;
 mod handshake;
+#[cfg(test)]
+mod handshake_tests;
 mod listener;
 #[cfg(test)]
 mod peer;
