@@ -53,3 +53,55 @@ fn by_hash_oid(oid: &str) -> Option<&'static digest::Algorithm> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, PKCS_RSA_SHA384,
+        PKCS_RSA_SHA512, SignatureAlgorithm,
+    };
+
+    use super::*;
+
+    fn self_signed(algorithm: &'static SignatureAlgorithm) -> Vec<u8> {
+        let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+        rcgen::CertificateParams::new(vec!["db.example".to_owned()])
+            .unwrap()
+            .self_signed(&key)
+            .unwrap()
+            .der()
+            .to_vec()
+    }
+
+    #[test]
+    fn the_hash_is_that_of_the_certificates_signature() {
+        let cases: [(&'static SignatureAlgorithm, &'static digest::Algorithm); 5] = [
+            (&PKCS_ECDSA_P256_SHA256, &digest::SHA256),
+            (&PKCS_ECDSA_P384_SHA384, &digest::SHA384),
+            (&PKCS_RSA_SHA256, &digest::SHA256),
+            (&PKCS_RSA_SHA384, &digest::SHA384),
+            (&PKCS_RSA_SHA512, &digest::SHA512),
+        ];
+        for (algorithm, hash) in cases {
+            let certificate = self_signed(algorithm);
+            let expected = digest::digest(hash, &certificate);
+            assert_eq!(end_point(&certificate).unwrap(), expected.as_ref(), "{algorithm:?}");
+        }
+    }
+
+    #[test]
+    fn ed25519_has_no_binding() {
+        assert_eq!(end_point(&self_signed(&PKCS_ED25519)), None);
+        assert_eq!(end_point(b"no certificate"), None);
+    }
+
+    #[test]
+    fn md5_and_sha1_become_sha256() {
+        for oid in ["1.2.840.113549.1.1.4", "1.2.840.113549.1.1.5", "1.2.840.10045.4.1"] {
+            assert_eq!(by_signature_oid(oid), Some(&digest::SHA256));
+        }
+        for oid in ["1.2.840.113549.2.5", "1.3.14.3.2.26"] {
+            assert_eq!(by_hash_oid(oid), Some(&digest::SHA256));
+        }
+    }
+}

@@ -213,3 +213,38 @@ impl ClientCertVerifier for Possession {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::fixtures::Authority;
+
+    fn error(chain: &str, key: &str) -> ListenerTlsError {
+        ListenerTls::new(chain.as_bytes(), key.as_bytes(), &ListenerOptions::default())
+            .err()
+            .unwrap()
+    }
+
+    #[test]
+    fn files_that_do_not_fit_are_refused_with_what_is_wrong() {
+        let authority = Authority::new("ca");
+        let (one, two) = (authority.leaf(&["a.example"]), authority.leaf(&["b.example"]));
+        assert_eq!(error(&one.chain, &two.key), ListenerTlsError::KeyMismatch);
+        assert_eq!(error("", &one.key), ListenerTlsError::NoCertificate);
+        assert_eq!(error(&one.chain, ""), ListenerTlsError::NoKey);
+        assert_eq!(error(&one.chain, &one.chain), ListenerTlsError::NoKey);
+        let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert_eq!(error(nonsense, &one.key).as_str(), "bad_certificate");
+        let garbled = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        assert_eq!(error(&one.chain, garbled).as_str(), "bad_key");
+    }
+
+    #[test]
+    fn the_end_point_is_the_leafs() {
+        let leaf = Authority::new("ca").leaf(&["a.example"]);
+        let listener = leaf.listener();
+        assert_eq!(listener.leaf().as_ref(), leaf.der);
+        let hash = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, &leaf.der);
+        assert_eq!(listener.end_point(), Some(hash.as_ref()));
+    }
+}

@@ -20,6 +20,8 @@ mod peer;
 mod possession;
 mod record;
 mod server_certificate;
+#[cfg(test)]
+mod server_certificate_tests;
 mod upstream;
 
 pub use alert::Alert;

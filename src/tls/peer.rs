@@ -159,7 +159,16 @@ fn shake(mut ours: Handshake, mut to_peer: Vec<u8>, peer: &mut Peer) -> Result<E
                 .is_empty()
         );
         let bytes = peer.output();
-        let progress = ours.handle(&bytes, &mut to_peer)?;
+        let progress = match ours.handle(&bytes, &mut to_peer) {
+            Ok(progress) => progress,
+            Err(error) => {
+                assert!(
+                    peer.input(&to_peer).is_err() || to_peer.is_empty(),
+                    "an alert is an error to the peer"
+                );
+                return Err(error);
+            }
+        };
         if let Some(mut established) = progress.established {
             assert!(peer.input(&to_peer).unwrap_or_default().is_empty());
             let rest = [&bytes[progress.consumed..], &peer.output()].concat();
@@ -207,4 +216,17 @@ impl ServerCertVerifier for Anything {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// A server's certificate with a key that is not its own.
+pub(super) fn mismatched(leaf: &Leaf) -> Arc<SingleCertAndKey> {
+    let chain = CertificateDer::pem_slice_iter(leaf.chain.as_bytes())
+        .map(Result::unwrap)
+        .collect();
+    let key = PrivateKeyDer::from_pem_slice(leaf.key.as_bytes()).unwrap();
+    let key = aws_lc_rs::default_provider()
+        .key_provider
+        .load_private_key(key)
+        .unwrap();
+    Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)))
 }

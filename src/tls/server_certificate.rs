@@ -175,7 +175,10 @@ fn check_dates(parsed: &X509Certificate<'_>, now: UnixTime) -> Result<(), Server
 fn path_fault(error: webpki::Error, parsed: &X509Certificate<'_>) -> ServerCertificateFault {
     match error {
         webpki::Error::UnsupportedCertVersion => ServerCertificateFault::Version1(hex(&key_hash(parsed))),
-        webpki::Error::UnknownIssuer => ServerCertificateFault::UnknownIssuer(hex(&key_hash(parsed))),
+        // The second is a root of the right name and another key.
+        webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
+            ServerCertificateFault::UnknownIssuer(hex(&key_hash(parsed)))
+        }
         webpki::Error::CertExpired { .. } => ServerCertificateFault::Expired,
         webpki::Error::CertNotValidYet { .. } => ServerCertificateFault::NotYetValid,
         other => ServerCertificateFault::Path(other.to_string()),
