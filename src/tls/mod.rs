@@ -29,7 +29,7 @@ pub use error::{Fault, Misuse, TlsError, Violation};
 pub use facts::{HandshakeFacts, Version};
 pub use handshake::{Established, Handshake, Progress};
 pub use listener::{ListenerOptions, ListenerTls, ListenerTlsError};
-pub use record::{Filled, Link, Opened, RecordAssembler};
+pub use record::{Filled, Link, Marks, Opened, RecordAssembler, fuzz_handshake, fuzz_record};
 pub use server_certificate::ServerCertificateFault;
 pub use upstream::{ClientCertificate, UpstreamTls, UpstreamTlsError};
 

@@ -26,7 +26,7 @@ impl RecordAssembler {
     }
 
     /// Copies from `input` what the record under way still lacks, never a byte beyond it. When the record is whole the
-    /// assembler is empty again, so the buffer must be opened before the next call.
+    /// assembler is empty again, so the buffer must be opened before the next call. The only error is a short buffer.
     pub fn fill(&mut self, buffer: &mut [u8], input: &[u8]) -> Result<Filled, TlsError> {
         let mut taken = 0;
         if self.held < HEADER {
@@ -35,7 +35,8 @@ impl RecordAssembler {
         let Some(header) = Header::parse(buffer.get(..self.held).unwrap_or_default()) else {
             return Ok(Filled { taken, record: None });
         };
-        let total = header?.total();
+        // A header that is none is a whole record as far as it goes: the link refuses it, and owes the alert.
+        let total = header.map_or(HEADER, Header::total);
         taken += self.take(buffer, input.get(taken..).unwrap_or_default(), total)?;
         if self.held < total {
             return Ok(Filled { taken, record: None });
@@ -86,10 +87,24 @@ mod tests {
     }
 
     #[test]
-    fn an_oversize_record_is_refused_from_its_header() {
-        let fault = RecordAssembler::default()
-            .fill(&mut [0; 64], &[23, 3, 3, 0xff, 0xff])
+    fn a_header_that_is_none_is_left_to_the_link() {
+        let filled = RecordAssembler::default()
+            .fill(&mut [0; 64], &[23, 3, 3, 0xff, 0xff, 1])
+            .unwrap();
+        assert_eq!(
+            filled,
+            Filled {
+                taken: 5,
+                record: Some(5)
+            }
+        );
+    }
+
+    #[test]
+    fn a_short_buffer_is_the_callers_mistake() {
+        let mistake = RecordAssembler::default()
+            .fill(&mut [0; 6], &[23, 3, 3, 0, 4, 1, 2])
             .unwrap_err();
-        assert_eq!(fault.as_str(), "tls_record_too_long");
+        assert_eq!(mistake, Misuse::NoRoom.into());
     }
 }

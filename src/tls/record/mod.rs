@@ -9,6 +9,7 @@
 //! - An error is final: the link keeps answering it, and owes at most the alert that tells the peer.
 
 mod assembler;
+mod fuzz;
 mod header;
 mod key;
 mod patience;
@@ -27,6 +28,7 @@ use rustls::server::ServerConnectionData;
 use rustls::{ConnectionTrafficSecrets, ExtractedSecrets};
 
 pub use assembler::{Filled, RecordAssembler};
+pub use fuzz::{Marks, fuzz_handshake, fuzz_record};
 pub(super) use header::{ContentType, HEADER, Header};
 use key::RecordKey;
 use patience::Patience;
