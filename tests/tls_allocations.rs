@@ -60,8 +60,20 @@ fn data_is_opened_and_sealed_without_the_allocator() {
     let mut other = buffer.clone();
     let before = CALLS.get();
     for round in 0..10_000 {
-        relay(&mut client.link, &mut server.link, &mut buffer, &mut other, 1 + round % 8_192);
-        relay(&mut server.link, &mut client.link, &mut buffer, &mut other, 1 + round % 8_192);
+        relay(
+            &mut client.link,
+            &mut server.link,
+            &mut buffer,
+            &mut other,
+            1 + round % 8_192,
+        );
+        relay(
+            &mut server.link,
+            &mut client.link,
+            &mut buffer,
+            &mut other,
+            1 + round % 8_192,
+        );
     }
     assert_eq!(CALLS.get() - before, 0);
     assert_ne!(before, 0, "the allocator counts");
@@ -70,7 +82,9 @@ fn data_is_opened_and_sealed_without_the_allocator() {
 fn relay(from: &mut Link, to: &mut Link, buffer: &mut [u8], other: &mut [u8], length: usize) {
     let record = from.seal_in_place(buffer, HEAD_ROOM..HEAD_ROOM + length).unwrap();
     let opened = to.open(&mut buffer[record]).unwrap();
-    let Opened::Data { plaintext, .. } = opened else { panic!("{opened:?}") };
+    let Opened::Data { plaintext, .. } = opened else {
+        panic!("{opened:?}")
+    };
     assert_eq!(plaintext.len(), length);
     let length = from.seal_into(&buffer[HEAD_ROOM..HEAD_ROOM + length], other).unwrap();
     assert!(matches!(to.open(&mut other[..length]), Ok(Opened::Data { .. })));
@@ -81,7 +95,10 @@ fn relay(from: &mut Link, to: &mut Link, buffer: &mut [u8], other: &mut [u8], le
 fn an_idle_link_stays_within_4_kib() {
     let (chain, key) = client_identity();
     let key = Secret::new(key.into_bytes());
-    let upstream = require(Some(ClientCertificate { chain: chain.as_bytes(), key: &key }));
+    let upstream = require(Some(ClientCertificate {
+        chain: chain.as_bytes(),
+        key: &key,
+    }));
     let listener = listener();
     drop(handshake(&listener, &upstream));
     let before = HELD.get();
@@ -91,26 +108,41 @@ fn an_idle_link_stays_within_4_kib() {
     let held = HELD.get() - before + 2 * AEAD_CONTEXT;
     drop(server.link);
     assert!(HELD.get() - before < 64, "the link gives everything back");
-    println!("an idle link holds {held} bytes, of them {} in the cipher", 2 * AEAD_CONTEXT);
+    println!(
+        "an idle link holds {held} bytes, of them {} in the cipher",
+        2 * AEAD_CONTEXT
+    );
     assert!(held <= 4_096, "an idle link holds {held} bytes");
 }
 
 fn listener() -> Arc<ListenerTls> {
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["db.example".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let certificate = CertificateParams::new(vec!["db.example".to_owned()])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
     let (chain, key) = (certificate.pem(), key.serialize_pem());
     Arc::new(ListenerTls::new(chain.as_bytes(), key.as_bytes(), &ListenerOptions::default()).unwrap())
 }
 
 fn require(certificate: Option<ClientCertificate<'_>>) -> UpstreamTls {
-    UpstreamTls::new(&ServerTls { mode: ServerTlsMode::Require, ..ServerTls::default() }, certificate).unwrap()
+    UpstreamTls::new(
+        &ServerTls {
+            mode: ServerTlsMode::Require,
+            ..ServerTls::default()
+        },
+        certificate,
+    )
+    .unwrap()
 }
 
 /// A leaf with its issuer behind it, and the leaf's key.
 fn client_identity() -> (String, String) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::OrganizationName, "An organisation with a name of usual length");
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, "An organisation with a name of usual length");
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     let names = vec!["billing.ns.svc.cluster.example".to_owned()];
@@ -128,6 +160,9 @@ fn handshake(listener: &Arc<ListenerTls>, upstream: &UpstreamTls) -> (Establishe
     let mut client = client.handle(&to_client, &mut to_server).unwrap().established.unwrap();
     to_client.clear();
     let server = server.handle(&to_server, &mut to_client).unwrap().established.unwrap();
-    assert!(matches!(client.link.open(&mut to_client), Ok(Opened::Control { .. })), "the ticket");
+    assert!(
+        matches!(client.link.open(&mut to_client), Ok(Opened::Control { .. })),
+        "the ticket"
+    );
     (server, client)
 }
