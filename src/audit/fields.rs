@@ -165,3 +165,51 @@ fn walk(value: &Value, path: &mut String, visit: &mut impl FnMut(&str)) {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => visit(path),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::reason::{EndReason, Outcome, Reason};
+    use super::*;
+
+    const PAGE: &str = include_str!("../../docs/record.md");
+
+    /// First cells of the rows under each heading, without their quotes.
+    fn documented() -> BTreeSet<(&'static str, &'static str)> {
+        let (mut heading, mut sub_heading) = ("", "");
+        let mut rows = BTreeSet::new();
+        for line in PAGE.lines() {
+            if let Some(title) = line.strip_prefix("## ") {
+                (heading, sub_heading) = (title.trim_matches('`'), "member");
+            } else if let Some(row) = line.strip_prefix("| ") {
+                let cell = row.split(" |").next().unwrap_or_default();
+                match cell.strip_prefix('`').and_then(|cell| cell.strip_suffix('`')) {
+                    Some("outcome" | "reason" | "how") if !row.contains("See below") => {
+                        sub_heading = cell.trim_matches('`')
+                    }
+                    Some(name) if sub_heading == "member" => drop(rows.insert((heading, name))),
+                    Some(name) => drop(rows.insert((sub_heading, name))),
+                    None => {}
+                }
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn the_page_has_every_member_and_every_name_and_no_other() {
+        let mut expected: BTreeSet<(&str, &str)> = BTreeSet::new();
+        expected.extend(
+            FIELDS
+                .iter()
+                .flat_map(|(event, paths)| paths.iter().map(move |path| (*event, *path))),
+        );
+        expected.extend(Outcome::ALL.iter().map(|one| ("outcome", one.as_str())));
+        expected.extend(Reason::ALL.iter().map(|one| ("reason", one.as_str())));
+        expected.extend(EndReason::ALL.iter().map(|one| ("how", one.as_str())));
+        let documented = documented();
+        let difference: Vec<_> = documented.symmetric_difference(&expected).collect();
+        assert!(difference.is_empty(), "{difference:?}");
+    }
+}

@@ -94,7 +94,11 @@ pub fn push_string(out: &mut String, value: &str) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            other if needs_escape(other) => push_display(out, format_args!("\\u{:04x}", u32::from(other))),
+            other if needs_escape(other) => {
+                for unit in other.encode_utf16(&mut [0; 2]) {
+                    push_display(out, format_args!("\\u{unit:04x}"));
+                }
+            }
             other => out.push(other),
         }
     }
@@ -110,8 +114,7 @@ pub fn push_hex(out: &mut String, bytes: &[u8]) {
     out.push('"');
 }
 
-/// Controls (C0, DEL, C1), line breaks of Unicode, and what reorders or hides text on a screen. All of them are in the
-/// basic plane, so one `\uXXXX` is enough.
+/// Controls (C0, DEL, C1), line breaks of Unicode, and what reorders text on a screen or shows nothing there.
 fn needs_escape(character: char) -> bool {
     matches!(
         character,
@@ -119,11 +122,13 @@ fn needs_escape(character: char) -> bool {
             | '\u{7f}'..='\u{9f}'
             | '\u{ad}'
             | '\u{61c}'
+            | '\u{180e}'
             | '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
             | '\u{feff}'
             | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
     )
 }
 
@@ -138,7 +143,7 @@ mod tests {
 
     #[test]
     fn every_character_comes_back_and_none_is_raw_that_should_not_be() {
-        let all: String = (0..=0x2_ffff).filter_map(char::from_u32).collect();
+        let all: String = (0..=0x10_ffff).filter_map(char::from_u32).collect();
         let mut out = String::new();
         push_string(&mut out, &all);
         assert_eq!(serde_json::from_str::<String>(&out).expect("valid JSON"), all);

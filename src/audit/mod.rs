@@ -19,6 +19,7 @@ mod recorder;
 mod session_id;
 mod text;
 mod turn;
+mod verify;
 mod writer;
 
 pub use encode::encode;
@@ -28,4 +29,5 @@ pub use record::*;
 pub use recorder::{AuditUnavailable, Figures, Recorder, Telling, Ticket, WriteFailed};
 pub use session_id::{SessionId, SessionIds};
 pub use text::{PEER_NAMES_CAP, PEER_TEXT_CAP, PeerText};
+pub use verify::{Report, Verification, verify_files};
 pub use writer::{Lost, StartError, Tell, Writer};

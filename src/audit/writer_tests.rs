@@ -253,6 +253,11 @@ fn write_beyond_the_limit(directory: &Path) {
     );
     assert_eq!(recorder.figures().dropped, 0);
     assert!(sessions(&lines, "end") == ended, "ends: all of them, once");
+    let report = verify_files([&file]).expect("readable");
+    assert!(
+        report.fault_count == 0 && report.torn_tail == 0 && report.told_tears == 0,
+        "{report}"
+    );
     let resumed: Vec<_> = lines.iter().filter(|line| line["event"] == "audit.resumed").collect();
     assert_eq!(resumed.len(), 1);
     // Some may have been refused before, when the queue was full.
@@ -300,6 +305,8 @@ fn after_kill_9_every_permit_that_was_told_is_in_the_file() {
     let written: BTreeSet<String> = sessions(&lines(&directory.file()), "attempt").into_iter().collect();
     let missing: Vec<_> = told.difference(&written).collect();
     assert!(missing.is_empty(), "{missing:?}");
+    let report = verify_files([directory.file()]).expect("readable");
+    assert!(report.is_sound(), "{report}");
 }
 
 fn permit_until_killed(directory: &Path) {
