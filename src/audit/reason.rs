@@ -92,6 +92,8 @@ closed_names! {
         CertificateWrongUsage = "certificate_wrong_usage",
         CrlMissing = "crl_missing",
         CrlStale = "crl_stale",
+        /// The CRL in the issuer's name is not signed by that issuer.
+        CrlUnusable = "crl_unusable",
         ScramFailed = "scram_failed",
         ScramMalformed = "scram_malformed",
         /// The client could have bound the channel and said that the gate had not offered it.
