@@ -107,6 +107,29 @@ fn our_client_end_cut_into_pieces_is_the_same() {
     }
 }
 
+/// Messages that span records: rustls holds on to the earlier ones until the last has come.
+#[test]
+fn a_handshake_in_tiny_records_is_the_same() {
+    let leaf = server_leaf();
+    let listener = leaf.listener();
+    let client = Authority::new("client ca").leaf(&["alice"]);
+    for suite in BOTH {
+        for size in [32, 33, 64, 200] {
+            let mut config = client_config(suite, identity(&client));
+            config.max_fragment_size = Some(size);
+            for piece in [1, 17, 5_000] {
+                let (facts, plaintext) = accept_in_pieces(&listener, &mut Peer::client(config.clone()), piece);
+                assert_eq!(plaintext, b"startup message", "{suite:?} in records of {size}");
+                assert_eq!(facts.peer_chain[0].as_ref(), client.der);
+            }
+            let mut config = server_config(suite, &leaf, None);
+            config.max_fragment_size = Some(size);
+            let facts = connect_to(&require(), &mut Peer::server(config)).unwrap().facts;
+            assert_eq!(facts.peer_chain[0].as_ref(), leaf.der);
+        }
+    }
+}
+
 #[test]
 fn a_client_is_asked_for_a_certificate_only_where_it_matters_and_may_have_none() {
     let listener = server_leaf().listener();

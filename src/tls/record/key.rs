@@ -298,3 +298,34 @@ fn first_five(head: &[u8]) -> [u8; HEADER] {
 fn internal() -> TlsError {
     TlsError::Internal("the cipher failed".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::cipher::{AeadKey, Iv};
+
+    use super::*;
+
+    fn key(secrets: fn(AeadKey, Iv) -> ConnectionTrafficSecrets) -> RecordKey {
+        RecordKey::new(Version::Tls13, 0, secrets(AeadKey::from([1; 32]), Iv::copy(&[2; 12]))).unwrap()
+    }
+
+    #[test]
+    fn aes_gcm_wears_with_blocks_and_records() {
+        let mut key = key(|key, iv| ConnectionTrafficSecrets::Aes256Gcm { key, iv });
+        assert_eq!(key.budget, 1 << 34);
+        for (plaintext, spent) in [(0, 1), (1, 2), (16, 2), (17, 3), (8_192, 513)] {
+            let before = key.budget;
+            key.seal_in_place(ContentType::ApplicationData, &mut [0; 8_300], 5..5 + plaintext)
+                .unwrap();
+            assert_eq!(before - key.budget, spent, "{plaintext} bytes");
+        }
+    }
+
+    #[test]
+    fn chacha20_wears_with_its_record_number_only() {
+        let mut key = key(|key, iv| ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv });
+        assert!(!key.is_worn());
+        key.sequence = u64::MAX - 4;
+        assert!(key.is_worn());
+    }
+}
