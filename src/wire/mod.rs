@@ -19,6 +19,7 @@ pub mod cancel;
 pub mod count;
 pub mod error;
 pub mod frame;
+pub mod fuzz;
 pub mod initial;
 pub mod parameters;
 pub mod proxy_protocol;

@@ -7,6 +7,7 @@
 //! 3.0 always. After an error the login is over: every further call is [`LoginError::Misuse`].
 
 mod error;
+pub mod fuzz;
 mod request;
 mod start_up;
 

@@ -2,8 +2,7 @@
 //! will sends. The recordings were made by another client of the same start-up message, password and nonce, so what the
 //! machine sends is compared byte for byte.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use super::*;
 use crate::identity::scram::derive;
@@ -16,145 +15,11 @@ use crate::wire::backend::{BackendKeyData, ParameterStatus, TransactionStatus, e
 use crate::wire::error::{Report, encode_fields};
 use crate::wire::parameters::Replication;
 use crate::wire::sqlstate::SqlState;
+use case::{Case, NONCE, VERIFIED, every_split, password};
 use transcript::{Line, hex_bytes, read};
 
+mod case;
 mod transcript;
-
-const NONCE: [u8; NONCE_BYTES] = [7; NONCE_BYTES];
-const SETTINGS: [(&str, &str); 2] = [("application_name", "shop"), ("postern.identity", "svc:billing")];
-const VERIFIED: Channel<'_> = Channel::Tls {
-    fully_verified: true,
-    end_point: None,
-    client_certificate: false,
-};
-
-fn password() -> Secret {
-    Secret::new(b"open sesame".to_vec())
-}
-
-/// PBKDF2 once for each salt: every split replays the same conversation.
-fn keys(password: &[u8], salt: &[u8], iterations: u32) -> Keys {
-    thread_local!(static KNOWN: RefCell<HashMap<(Vec<u8>, Vec<u8>), Keys>> = RefCell::default());
-    KNOWN.with_borrow_mut(|known| {
-        let key = (password.to_vec(), salt.to_vec());
-        known
-            .entry(key)
-            .or_insert_with(|| derive(password, salt, iterations))
-            .clone()
-    })
-}
-
-/// One credential against one kind of connection.
-#[derive(Clone)]
-struct Case<'a> {
-    role: &'a str,
-    database: &'a str,
-    methods: BTreeSet<ServerMethod>,
-    channel: Channel<'a>,
-    password: Option<Secret>,
-    max_iterations: u32,
-}
-
-impl<'a> Case<'a> {
-    fn new(role: &'a str, methods: impl IntoIterator<Item = ServerMethod>) -> Self {
-        Self {
-            role,
-            database: "postgres",
-            methods: methods.into_iter().collect(),
-            channel: Channel::Plain,
-            password: Some(password()),
-            max_iterations: 10_000,
-        }
-    }
-
-    fn over(self, channel: Channel<'a>) -> Self {
-        Self { channel, ..self }
-    }
-
-    fn start(&self, out: &mut Vec<u8>) -> Login {
-        let request = LoginRequest {
-            role: self.role,
-            database: self.database,
-            replication: Replication::No,
-            methods: &self.methods,
-            has_password: self.password.is_some(),
-            channel: self.channel,
-            nonce: NONCE,
-            max_iterations: self.max_iterations,
-        };
-        Login::start(&request, SETTINGS, out).expect("a start-up message")
-    }
-
-    /// Everything in `bytes`, and what the machine asks for on the way.
-    fn feed(
-        &self,
-        login: &mut Login,
-        assembler: &mut Assembler,
-        mut bytes: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<Option<Established>, LoginError> {
-        let password = self.password.clone().unwrap_or_default();
-        while !bytes.is_empty() {
-            let taken = assembler.take_message(bytes, most)?;
-            let consumed = taken.consumed;
-            if let Some(message) = taken.message {
-                match login.handle(message, out)? {
-                    Progress::Continue => (),
-                    Progress::NeedPassword => login.give_password(&password, out)?,
-                    Progress::NeedKeys { salt, iterations } => {
-                        login.give_keys(&keys(password.expose(), &salt, iterations), out)?;
-                    }
-                    Progress::Ready(established) => return Ok(Some(established)),
-                }
-            }
-            bytes = &bytes[consumed..];
-        }
-        Ok(None)
-    }
-
-    /// A server that says all of `bytes` at once, whatever it hears.
-    fn hear(&self, bytes: &[u8]) -> Result<Option<Established>, LoginError> {
-        let mut out = Vec::new();
-        let mut login = self.start(&mut out);
-        self.feed(&mut login, &mut Assembler::new(), bytes, &mut out)
-    }
-
-    /// Replays a recording with the server's bytes in chunks of `size`, and holds what is sent against it.
-    fn replay(&self, recording: &[Line], size: usize) -> Result<Established, LoginError> {
-        let (mut out, mut assembler) = (Vec::new(), Assembler::new());
-        let mut login = self.start(&mut out);
-        for line in recording {
-            match line {
-                Line::Sent(expected) => assert_eq!(std::mem::take(&mut out), *expected, "{}", out.escape_ascii()),
-                Line::Received(bytes) => {
-                    for chunk in bytes.chunks(size) {
-                        if let Some(established) = self.feed(&mut login, &mut assembler, chunk, &mut out)? {
-                            assert!(assembler.is_empty() && out.is_empty());
-                            return Ok(established);
-                        }
-                    }
-                }
-            }
-        }
-        panic!("the recording ends before the login does")
-    }
-}
-
-/// Replays in chunks of every size; the result of all of them.
-fn every_split(case: &Case<'_>, recording: &str) -> Result<Established, LoginError> {
-    let lines = read(recording);
-    let longest = lines.iter().map(Line::len).max().unwrap_or(1);
-    let whole = case.replay(&lines, longest);
-    for size in 1..longest {
-        let split = case.replay(&lines, size);
-        let shown = |result: &Result<Established, LoginError>| match result {
-            Ok(established) => format!("{:?} {}", established, established.greeting.escape_ascii()),
-            Err(error) => format!("{error:?}"),
-        };
-        assert_eq!(shown(&split), shown(&whole), "chunks of {size}");
-    }
-    whole
-}
 
 fn heard_by_client(error: &LoginError) -> String {
     let mut out = Vec::new();
@@ -565,10 +430,7 @@ fn the_start_up_message_is_the_models() {
         let result = Login::start(&request(replication), settings.iter().copied(), &mut out);
         result
             .map(|_| String::from_utf8(out[8..].to_vec()).expect("text"))
-            .map_err(|error| {
-                assert!(out.is_empty());
-                error
-            })
+            .inspect_err(|_| assert!(out.is_empty()))
     };
     let text = |text: &str| Ok(text.replace('|', "\0"));
     assert_eq!(
