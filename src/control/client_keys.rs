@@ -155,7 +155,7 @@ fn known_or_derived(
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
 
-    use postern_policy::model::{RoleCredential, ServerTls};
+    use postern_policy::model::{RoleCredential, ServerTls, ServerTlsMode};
 
     use super::super::credentials::{CredentialReader, Credentials, RoleSpec};
     use super::super::scratch::Scratch;
@@ -168,11 +168,15 @@ mod tests {
             password_file,
             ..RoleCredential::default()
         };
+        let tls = ServerTls {
+            mode: ServerTlsMode::Disable,
+            ..ServerTls::default()
+        };
         let spec = RoleSpec {
             cluster: "c".into(),
             role: "r".into(),
             credential,
-            tls: ServerTls::default(),
+            tls,
         };
         let reading = CredentialReader::new(dir.path().to_owned()).read(&[spec], &Credentials::default());
         reading.table.find("c", "r").ok().unwrap().clone()

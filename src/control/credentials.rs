@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use postern_policy::model::{RoleCredential, ServerMethod, ServerTls};
+use postern_policy::model::{RoleCredential, ServerMethod, ServerTls, ServerTlsMode};
 
 use super::client_keys::{ClientKeys, Known};
 use super::secret_file::{SecretFault, read_certificate, read_password, read_secret};
 use crate::identity::scram::Keys;
 use crate::secret::Secret;
+use crate::tls::{ClientCertificate, UpstreamTls, UpstreamTlsError};
 
 /// Every role of every cluster of the policy in force.
 #[derive(Default)]
@@ -52,6 +53,7 @@ pub struct Credential {
     material: [u8; 32],
     password: Option<Secret>,
     methods: BTreeSet<ServerMethod>,
+    tls: Option<Arc<UpstreamTls>>,
     keys: ClientKeys,
 }
 
@@ -68,6 +70,11 @@ impl Credential {
     /// What the server may ask for.
     pub fn methods(&self) -> &BTreeSet<ServerMethod> {
         &self.methods
+    }
+
+    /// TLS towards the cluster as this role; `None` where the cluster's mode is `disable`.
+    pub fn tls(&self) -> Option<&Arc<UpstreamTls>> {
+        self.tls.as_ref()
     }
 
     /// The keys for this salt and iteration count, if they were derived before.
@@ -91,6 +98,8 @@ pub enum Unusable {
     Certificate(#[source] SecretFault),
     #[error("client key: {0}")]
     Key(#[source] SecretFault),
+    #[error("TLS to the cluster: {0}")]
+    Tls(#[source] UpstreamTlsError),
 }
 
 /// One role as the policy has it.
@@ -166,13 +175,16 @@ impl CredentialReader {
         if let Some(same) = before.filter(|before| before.material == material) {
             return Ok(same.clone());
         }
+        let tls = files.upstream_tls(&spec.tls).map_err(Unusable::Tls)?;
         let version = self.next_version;
         self.next_version += 1;
+        let methods = spec.credential.methods.clone();
         Ok(Arc::new(Credential {
             version,
             material,
             password: files.password,
-            methods: spec.credential.methods.clone(),
+            methods,
+            tls,
             keys: ClientKeys::default(),
         }))
     }
@@ -204,6 +216,17 @@ impl Files {
         })
     }
 
+    fn upstream_tls(&self, tls: &ServerTls) -> Result<Option<Arc<UpstreamTls>>, UpstreamTlsError> {
+        if tls.mode == ServerTlsMode::Disable {
+            return Ok(None);
+        }
+        let certificate = match (&self.certificate, &self.key) {
+            (Some(chain), Some(key)) => Some(ClientCertificate { chain, key }),
+            (Some(_), None) | (None, Some(_)) | (None, None) => None,
+        };
+        UpstreamTls::new(tls, certificate).map(|tls| Some(Arc::new(tls)))
+    }
+
     fn digest(&self, spec: &RoleSpec) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
         let parts = [
@@ -229,7 +252,7 @@ fn is_news(now: &Role, before: Result<&Arc<Credential>, &Unusable>) -> bool {
     match (now, before) {
         (Ok(now), Ok(before)) => !Arc::ptr_eq(now, before),
         (Err(_), Err(Unusable::NotNamed)) => true,
-        (Err(_), Err(Unusable::Password(_) | Unusable::Certificate(_) | Unusable::Key(_))) => false,
+        (Err(_), Err(Unusable::Password(_) | Unusable::Certificate(_) | Unusable::Key(_) | Unusable::Tls(_))) => false,
         (Ok(_), Err(_)) | (Err(_), Ok(_)) => true,
     }
 }
@@ -249,7 +272,10 @@ mod tests {
             cluster: "main".into(),
             role: role.into(),
             credential,
-            tls: ServerTls::default(),
+            tls: ServerTls {
+                mode: ServerTlsMode::Disable,
+                ..ServerTls::default()
+            },
         }
     }
 
@@ -314,6 +340,25 @@ mod tests {
         let first = reader.read(&specs, &Credentials::default());
         specs[0].credential.methods.insert(ServerMethod::Password);
         assert_eq!(reader.read(&specs, &first.table).changed, 1);
+    }
+
+    #[test]
+    fn tls_that_cannot_be_set_up_makes_the_role_unusable() {
+        let dir = Scratch::new();
+        dir.write_mode("app", "one", 0o600);
+        let mut specs = [spec("app", "app")];
+        specs[0].tls = ServerTls {
+            mode: ServerTlsMode::VerifyFull,
+            ..ServerTls::default()
+        };
+        let reading = CredentialReader::new(dir.path().to_owned()).read(&specs, &Credentials::default());
+        assert!(matches!(
+            reading.table.find("main", "app"),
+            Err(Unusable::Tls(UpstreamTlsError::NoRoots))
+        ));
+        specs[0].tls.mode = ServerTlsMode::Require;
+        let reading = CredentialReader::new(dir.path().to_owned()).read(&specs, &Credentials::default());
+        assert!(reading.table.find("main", "app").ok().unwrap().tls().is_some());
     }
 
     #[test]

@@ -3,8 +3,13 @@
 pub mod client_keys;
 pub mod credentials;
 pub mod directory;
+pub mod http;
+pub mod latency;
+pub mod lifecycle;
 pub mod messages;
+pub mod pages;
 pub mod resolve;
+pub mod runtime;
 pub mod sealed;
 pub mod secret_file;
 

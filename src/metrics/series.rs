@@ -145,6 +145,8 @@ series! {
         notices_lost: SharedCounter = "postern_inbox_notice_lost_total", "Messages that a core's full inbox did not take.";
         watch_errors: SharedCounter = "postern_watch_failed_total", "Errors of the file watcher; polling goes on.";
         audit_healthy: SharedGauge = "postern_audit_healthy_count", "1 while the record can be written.";
+        audit_failed: SharedCounter = "postern_audit_write_failed_total", "Writes, syncs, renames and opens of the record that failed.";
+        audit_queued: SharedGauge = "postern_audit_record_queued_count", "Records waiting for the writer.";
         audit_dropped: SharedCounter = "postern_audit_record_dropped_total", "Records dropped because the writer was behind or failing.";
     }
 }
