@@ -27,7 +27,7 @@ const MAX_CONNECTIONS: u32 = 32;
 const MAX_HEAD: usize = 8 * 1024;
 const MAX_HEADERS: usize = 64;
 /// From the first byte of a connection (or the last answer on it) to a complete head.
-const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+const HEAD_DEADLINE: Duration = Duration::from_secs(2);
 /// The whole life of a connection.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a scrape waits for the cores' latencies, and how often it looks.
@@ -140,3 +140,7 @@ impl Drop for Place {
         self.0.set(self.0.get().saturating_sub(1));
     }
 }
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

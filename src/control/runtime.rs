@@ -30,11 +30,23 @@ impl Runner {
     where
         F: Future<Output = ()> + 'static,
     {
+        Self::spawn(move |stop| run(make, stop))
+    }
+
+    /// As [`Runner::start`], without io_uring.
+    pub fn on_epoll<F>(make: impl FnOnce() -> F + Send + 'static) -> io::Result<Self>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        Self::spawn(move |stop| run_on_epoll(make, stop))
+    }
+
+    fn spawn(work: impl FnOnce(&AtomicBool) + Send + 'static) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();
         let thread = std::thread::Builder::new()
             .name("postern-control".into())
-            .spawn(move || run(make, &seen))?;
+            .spawn(move || work(&seen))?;
         Ok(Self {
             stop,
             thread: Some(thread),
@@ -62,11 +74,15 @@ fn run<F: Future<Output = ()> + 'static>(make: impl FnOnce() -> F, stop: &Atomic
         Ok(mut runtime) => runtime.block_on(until_stopped(make, stop)),
         Err(error) => {
             tracing::warn!(%error, "no io_uring for the control thread; it runs on epoll");
-            match epoll_runtime() {
-                Ok(mut runtime) => runtime.block_on(until_stopped(make, stop)),
-                Err(error) => tracing::error!(%error, "the control thread cannot run: no metrics, no health pages"),
-            }
+            run_on_epoll(make, stop);
         }
+    }
+}
+
+fn run_on_epoll<F: Future<Output = ()> + 'static>(make: impl FnOnce() -> F, stop: &AtomicBool) {
+    match epoll_runtime() {
+        Ok(mut runtime) => runtime.block_on(until_stopped(make, stop)),
+        Err(error) => tracing::error!(%error, "the control thread cannot run: no metrics, no health pages"),
     }
 }
 

@@ -1,9 +1,12 @@
-//! A directory of one test: 0755, gone with the value.
+//! What tests need: a directory of their own, 0755 and gone with the value, and a record in it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::audit::Writer;
+use crate::config;
 
 pub struct Scratch(PathBuf);
 
@@ -46,4 +49,18 @@ impl Drop for Scratch {
             eprintln!("{}: {error}", self.0.display());
         }
     }
+}
+
+/// A record that is written into the scratch directory.
+pub fn recorder(dir: &Scratch) -> Writer {
+    let settings = config::Audit {
+        file: dir.path().join("record.jsonl"),
+        on_failure: config::OnFailure::Deny,
+        durability: config::Durability::Written,
+        rotate_size: 1 << 30,
+        keep: 1,
+        queue: 1024,
+        pre_proof_bytes_per_second: 1 << 20,
+    };
+    Writer::start(&settings, Box::new(|_, _| ())).unwrap()
 }
