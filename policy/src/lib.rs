@@ -1,7 +1,18 @@
 //! Policy of Postern: text -> model -> snapshot -> decision. Pure: no sockets, no files, no clock, no randomness.
 
+mod archive;
+pub mod authenticate;
 pub mod check;
+pub mod compile;
+mod conditions;
+pub mod decide;
 pub mod fault;
+pub mod id;
+pub mod identity;
 pub mod model;
+#[cfg(test)]
+mod sample;
+pub mod snapshot;
 pub mod time;
+pub mod view;
 pub mod words;

@@ -1,0 +1,291 @@
+//! What bytecheck cannot know: that the numbers inside an archive lead somewhere, that tables are sorted, and that every index
+//! finds exactly what its table holds.
+//!
+//! Indexes of identities and keys are proved by searching for every entry (a million of them in a fraction of a second);
+//! those of grants and denies are built again and compared.
+
+use super::keys::{dns_hash, identity_hash, name_hash, pin_hash};
+use super::layout::*;
+use super::reach::{MAX_NAME, Pattern, ReachIndex, Rule, Subject};
+use super::read::Astray;
+use super::table::ArchivedHashTable;
+
+/// What is wrong inside an archive whose layout is sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Inconsistent {
+    #[error(transparent)]
+    Astray(#[from] Astray),
+    #[error("the {0} of the snapshot are not in order")]
+    Order(&'static str),
+    #[error("the index of {0} in the snapshot does not agree with them")]
+    Index(&'static str),
+}
+
+type Verified = Result<(), Inconsistent>;
+
+impl ArchivedImage {
+    pub fn verify(&self) -> Verified {
+        self.verify_order()?;
+        self.verify_identities()?;
+        self.verify_keys()?;
+        self.verify_zones()?;
+        self.verify_reach()
+    }
+
+    fn verify_order(&self) -> Verified {
+        ascending("groups", self.groups.iter().map(|name| self.text(name)))?;
+        ascending(
+            "identities",
+            self.identities.iter().map(|record| self.text(&record.name)),
+        )?;
+        ascending("grants", self.grants.iter().map(|record| self.text(&record.name)))?;
+        ascending("denies", self.denies.iter().map(|record| self.text(&record.name)))?;
+        ascending("providers", self.providers.iter().map(|record| self.text(&record.name)))?;
+        ascending("clusters", self.clusters.iter().map(|record| self.text(&record.name)))?;
+        for cluster in self.clusters.iter() {
+            ascending("roles", cluster.roles.iter().map(|record| self.text(&record.name)))?;
+        }
+        if self.grants.len() == self.grant_details.len() {
+            Ok(())
+        } else {
+            Err(Astray.into())
+        }
+    }
+
+    fn verify_identities(&self) -> Verified {
+        let index = &self.identity_index;
+        sized("identities", index, self.identities.len())?;
+        let mut keys = 0u64;
+        for (number, record) in (0u32..).zip(self.identities.iter()) {
+            let name = self.text(&record.name)?;
+            found("identities", index.candidates(identity_hash(name)), number)?;
+            let groups = self.groups_of(record)?;
+            let known = |group: &rkyv::rend::u32_le| (group.to_native() as usize) < self.groups.len();
+            if !groups.iter().all(known) {
+                return Err(Astray.into());
+            }
+            if !groups.is_sorted_by(|left, right| left < right) {
+                return Err(Inconsistent::Order("groups of an identity"));
+            }
+            ascending(
+                "aliases of an identity",
+                self.aliases_of(record)?.iter().map(|alias| self.text(alias)),
+            )?;
+            self.verifier_of(record)?;
+            keys += self.verify_key_list(number, record)?;
+        }
+        let tables = &self.keys;
+        let names = [&tables.uris, &tables.uri_patterns, &tables.dns, &tables.common_names];
+        let filed =
+            tables.fingerprints.len() + tables.public_keys.len() + names.iter().map(|table| table.len()).sum::<usize>();
+        if keys == filed as u64 {
+            Ok(())
+        } else {
+            Err(Inconsistent::Index("keys"))
+        }
+    }
+
+    /// Each key that an identity lists is filed as its own; the number of them.
+    fn verify_key_list(&self, number: u32, record: &ArchivedIdentityRecord) -> Result<u64, Inconsistent> {
+        let list = self.keys_of(record)?;
+        for reference in list {
+            let place = reference.place.to_native() as usize;
+            let pin = |table: &[ArchivedPinRecord]| table.get(place).map(|pin| pin.owner.to_native());
+            let name = |table: &[ArchivedNameRecord]| table.get(place).map(|name| name.owner.to_native());
+            let owner = match reference.kind.to_native() {
+                key_kind::FINGERPRINT => pin(&self.keys.fingerprints),
+                key_kind::PUBLIC_KEY => pin(&self.keys.public_keys),
+                key_kind::URI => name(&self.keys.uris),
+                key_kind::URI_PATTERN => name(&self.keys.uri_patterns),
+                key_kind::DNS => name(&self.keys.dns),
+                key_kind::COMMON_NAME => name(&self.keys.common_names),
+                6.. => None,
+            };
+            if owner != Some(number) {
+                return Err(Astray.into());
+            }
+        }
+        Ok(list.len() as u64)
+    }
+
+    fn verify_keys(&self) -> Verified {
+        let tables = &self.keys;
+        self.verify_pins("fingerprints", &tables.fingerprints, &tables.fingerprint_index)?;
+        self.verify_pins("public keys", &tables.public_keys, &tables.public_key_index)?;
+        self.verify_names("URIs", &tables.uris, &tables.uri_index, |provider, text| {
+            Some(name_hash(provider, text))
+        })?;
+        self.verify_names(
+            "common names",
+            &tables.common_names,
+            &tables.common_name_index,
+            |provider, text| Some(name_hash(provider, text)),
+        )?;
+        self.verify_names("DNS names", &tables.dns, &tables.dns_index, dns_hash)?;
+        let mut shapes = std::collections::BTreeSet::new();
+        self.verify_names(
+            "URI patterns",
+            &tables.uri_patterns,
+            &tables.uri_pattern_index,
+            |provider, text| {
+                let shape = ShapeRecord::of(text)?;
+                shapes.insert(shape);
+                Some(shape.hash(provider, text))
+            },
+        )?;
+        let exact = |record: &ArchivedNameRecord| {
+            self.text(&record.text)
+                .is_ok_and(|text| ShapeRecord::of(text).is_none())
+        };
+        if !tables.uris.iter().all(exact) || !tables.uri_shapes.iter().map(ArchivedShapeRecord::native).eq(shapes) {
+            return Err(Inconsistent::Index("URI patterns"));
+        }
+        Ok(())
+    }
+
+    fn verify_pins(&self, what: &'static str, pins: &[ArchivedPinRecord], index: &ArchivedHashTable) -> Verified {
+        sized(what, index, pins.len())?;
+        for (number, pin) in (0u32..).zip(pins) {
+            found(what, index.candidates(pin_hash(&pin.digest)), number)?;
+        }
+        Ok(())
+    }
+
+    fn verify_names(
+        &self,
+        what: &'static str,
+        names: &[ArchivedNameRecord],
+        index: &ArchivedHashTable,
+        mut hash: impl FnMut(u32, &str) -> Option<u64>,
+    ) -> Verified {
+        sized(what, index, names.len())?;
+        for (number, name) in (0u32..).zip(names) {
+            let provider = name.provider.to_native();
+            if provider as usize >= self.providers.len() {
+                return Err(Astray.into());
+            }
+            let hash = hash(provider, self.text(&name.text)?).ok_or(Inconsistent::Index(what))?;
+            found(what, index.candidates(hash), number)?;
+        }
+        Ok(())
+    }
+
+    /// The offsets are those of the tz database of whoever compiled; only their form is checked.
+    fn verify_zones(&self) -> Verified {
+        const DAY: i64 = 24 * 60 * 60;
+        for zone in self.zones.iter() {
+            self.text(&zone.name)?;
+            let transitions = self.transitions_of(zone)?;
+            if transitions.is_empty() || !transitions.is_sorted_by(|left, right| left.at < right.at) {
+                return Err(Inconsistent::Order("offsets of a time zone"));
+            }
+            if transitions
+                .iter()
+                .any(|transition| !(-DAY..DAY).contains(&transition.offset.to_native()))
+            {
+                return Err(Inconsistent::Order("offsets of a time zone"));
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_reach(&self) -> Verified {
+        let grants = self
+            .grant_details
+            .iter()
+            .map(|detail| self.reach(&detail.subjects, &detail.databases));
+        let grants = grants.collect::<Result<Vec<_>, _>>()?;
+        if !self.grant_index.equals(&ReachIndex::build(&grants, self.groups.len())) {
+            return Err(Inconsistent::Index("grants"));
+        }
+        let denies = self
+            .denies
+            .iter()
+            .map(|deny| self.reach(&deny.subjects, &deny.databases));
+        let mut denies = denies.collect::<Result<Vec<_>, _>>()?;
+        denies.iter_mut().for_each(Rule::reach_every_database_if_none);
+        if !self.deny_index.equals(&ReachIndex::build(&denies, self.groups.len())) {
+            return Err(Inconsistent::Index("denies"));
+        }
+        self.verify_marks(&grants, &denies)
+    }
+
+    fn reach(&self, subjects: &ArchivedSubjectsRecord, databases: &ArchivedSpan) -> Result<Rule<'_>, Inconsistent> {
+        let mut rule = Rule {
+            subjects: Vec::new(),
+            databases: Vec::new(),
+        };
+        for identity in self.subject_identities_of(subjects)? {
+            rule.subjects.push(Subject::Identity(identity.to_native()));
+        }
+        for group in self.subject_groups_of(subjects)? {
+            rule.subjects.push(Subject::Group(group.to_native()));
+        }
+        rule.subjects.extend(subjects.everyone.then_some(Subject::Everyone));
+        for pattern in self.patterns_of(databases)? {
+            let (pattern, text) = match pattern {
+                ArchivedPatternRecord::Exact(text) => (Pattern::Exact(self.text(text)?), text.native()),
+                ArchivedPatternRecord::Prefix(text) => (Pattern::Prefix(self.text(text)?), text.native()),
+                ArchivedPatternRecord::Any => (Pattern::Any, Text::default()),
+            };
+            if text.length as usize > MAX_NAME {
+                return Err(Inconsistent::Order("lengths of database names"));
+            }
+            rule.databases.push((pattern, text));
+        }
+        Ok(rule)
+    }
+
+    /// The marks in the identity records, without which a decision would not look for rules of the identity's own.
+    fn verify_marks(&self, grants: &[Rule<'_>], denies: &[Rule<'_>]) -> Verified {
+        let named = |rules: &[Rule<'_>]| {
+            let mut marks = vec![0u16; self.identities.len()];
+            for subject in rules.iter().flat_map(|rule| &rule.subjects) {
+                if let Subject::Identity(number) = subject {
+                    *marks.get_mut(*number as usize).ok_or(Astray)? = 1;
+                }
+            }
+            Ok::<_, Inconsistent>(marks)
+        };
+        let (grants, denies) = (named(grants)?, named(denies)?);
+        let marks = grants.iter().zip(&denies).map(|(grant, deny)| (*grant, *deny));
+        let stored = self
+            .identities
+            .iter()
+            .map(|record| (record.has_grants.to_native(), record.has_denies.to_native()));
+        if stored.eq(marks) {
+            Ok(())
+        } else {
+            Err(Inconsistent::Index("grants of single identities"))
+        }
+    }
+}
+
+fn ascending<'a>(what: &'static str, names: impl Iterator<Item = Result<&'a str, Astray>>) -> Verified {
+    let mut previous = None;
+    for name in names {
+        let name = name?;
+        if previous.is_some_and(|previous| previous >= name) {
+            return Err(Inconsistent::Order(what));
+        }
+        previous = Some(name);
+    }
+    Ok(())
+}
+
+/// The index has the size for `items` and as many entries: with each item found, there is no other in it.
+fn sized(what: &'static str, index: &ArchivedHashTable, items: usize) -> Verified {
+    if index.fits(items) && index.count() == items {
+        Ok(())
+    } else {
+        Err(Inconsistent::Index(what))
+    }
+}
+
+fn found(what: &'static str, mut candidates: impl Iterator<Item = u32>, number: u32) -> Verified {
+    if candidates.any(|candidate| candidate == number) {
+        Ok(())
+    } else {
+        Err(Inconsistent::Index(what))
+    }
+}
