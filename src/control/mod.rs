@@ -2,6 +2,7 @@
 
 pub mod client_keys;
 pub mod credentials;
+pub mod debounce;
 pub mod directory;
 pub mod http;
 pub mod latency;
@@ -12,6 +13,8 @@ pub mod resolve;
 pub mod runtime;
 pub mod sealed;
 pub mod secret_file;
+pub mod signals;
+pub mod watch;
 
 #[cfg(test)]
 mod scratch;

@@ -38,7 +38,8 @@ impl Scratch {
 
     /// As a careful operator does it: a new file beside the old one, renamed over it.
     pub fn replace(&self, name: &str, text: impl AsRef<[u8]>) {
-        let fresh = self.write(&format!(".{name}.new"), text);
+        let (directory, file) = name.rsplit_once('/').unwrap_or((".", name));
+        let fresh = self.write(&format!("{directory}/.{file}.new"), text);
         fs::rename(fresh, self.0.join(name)).unwrap();
     }
 }
