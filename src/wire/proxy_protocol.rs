@@ -204,7 +204,7 @@ mod tests {
         let Ok(Some(Origin::Tcp { source, .. })) = origin_of(&tcp("[::ffff:192.0.2.7]:5", "[2001:db8::2]:6")) else {
             panic!("not TCP")
         };
-        assert_eq!(source, "192.0.2.7:5".parse().unwrap());
+        assert_eq!(source, SocketAddr::from(([192, 0, 2, 7], 5)));
     }
 
     #[test]
