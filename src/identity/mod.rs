@@ -1,12 +1,14 @@
 //! Proof in, identity or reason out. Pure: time and randomness are arguments.
 //!
-//! A *proof* is what shows that a peer is who it says: a SCRAM exchange brought to its end ([`scram::server::Verified`]).
-//! Such values have private constructors, so whoever holds one knows that the check was made. This room does not read
-//! sockets or files, does not know the protocol's framing and decides nothing about access: grants are `postern_policy`'s.
+//! A *proof* is what shows that a peer is who it says: a SCRAM exchange brought to its end
+//! ([`scram::server::Verified`]), a certificate that the policy binds to an identity ([`certificate::Judged`]). Such
+//! values have private constructors, so whoever holds one knows that the check was made. This room does not read sockets
+//! or files, does not know the protocol's framing and decides nothing about access: grants are `postern_policy`'s.
 //!
 //! What it promises:
 //! - nothing a peer sends makes it panic, and what it keeps of a peer's bytes is bounded;
 //! - MACs and proofs are compared in constant time, secrets are zeroed when dropped and cannot be printed;
 //! - an unknown name and a wrong password are the same conversation, byte for byte in length and in work.
 
+pub mod certificate;
 pub mod scram;

@@ -1,0 +1,5 @@
+//! Chains before policies: who gets in, and with which reason the others do not.
+
+mod chains;
+mod names;
+mod revocation;
