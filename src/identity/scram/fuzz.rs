@@ -1,6 +1,8 @@
 //! Fuzz bodies: any bytes in, nothing but an answer out. Run as plain functions by tests and by a fuzzer.
 
-use super::server::{Against, Binding, Stored};
+use postern_policy::identity::ScramVerifierView;
+
+use super::server::{Against, Binding};
 use super::{client, derive, server, verifier};
 
 const NONCE: [u8; super::NONCE_BYTES] = [7; super::NONCE_BYTES];
@@ -23,7 +25,7 @@ pub fn fuzz_server(data: &[u8]) {
     } else {
         b"SCRAM-SHA-256"
     };
-    let known = Stored {
+    let known = ScramVerifierView {
         iterations: 1,
         salt: &[3; 16],
         stored_key: &[4; 32],

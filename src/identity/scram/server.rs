@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use postern_policy::identity::ScramVerifierView;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
@@ -33,15 +34,6 @@ pub fn mechanisms(binding: Binding<'_>) -> &'static [&'static str] {
     }
 }
 
-/// A verifier as the snapshot holds it; borrowed for the copy that the conversation keeps.
-#[derive(Clone, Copy)]
-pub struct Stored<'a> {
-    pub iterations: u32,
-    pub salt: &'a [u8],
-    pub stored_key: &'a [u8; 32],
-    pub server_key: &'a [u8; 32],
-}
-
 /// What the proof is checked against: a verifier's copy, or a mock that runs to its end and never matches.
 pub struct Against {
     iterations: u32,
@@ -54,16 +46,16 @@ pub struct Against {
 impl Against {
     /// `found` is the verifier of `name`, if there is one; the mock shows `rule_iterations`. Does the same work either way.
     /// The same unknown name meets the same salt for as long as `gate_secret` stays.
-    pub fn of(found: Option<Stored<'_>>, name: &str, gate_secret: &[u8; 32], rule_iterations: u32) -> Self {
+    pub fn of(found: Option<ScramVerifierView<'_>>, name: &str, gate_secret: &[u8; 32], rule_iterations: u32) -> Self {
         let salt = mock_salt(gate_secret, name);
-        let mock = Stored {
+        let mock = ScramVerifierView {
             iterations: rule_iterations,
             salt: &salt,
             stored_key: &[0; 32],
             server_key: &[0; 32],
         };
         let doomed = found.is_none();
-        let Stored {
+        let ScramVerifierView {
             iterations,
             salt,
             stored_key,

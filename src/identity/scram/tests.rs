@@ -1,8 +1,9 @@
 //! Both ends against each other, and against what others have published.
 
+use postern_policy::identity::ScramVerifierView;
 use proptest::prelude::*;
 
-use super::server::{Against, Binding, ExpectClientFinal, Stored, Verified};
+use super::server::{Against, Binding, ExpectClientFinal, Verified};
 use super::*;
 
 const SECRET: [u8; 32] = [0x5e; 32];
@@ -12,7 +13,7 @@ const PLUS: Binding<'static> = Binding::Offered {
 };
 
 fn against(verifier: &postern_policy::model::ScramVerifier) -> Against {
-    let stored = Stored {
+    let stored = ScramVerifierView {
         iterations: verifier.iterations,
         salt: &verifier.salt,
         stored_key: &verifier.stored_key,
