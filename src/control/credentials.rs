@@ -54,6 +54,7 @@ pub struct Credential {
     password: Option<Secret>,
     methods: BTreeSet<ServerMethod>,
     tls: Option<Arc<UpstreamTls>>,
+    has_certificate: bool,
     keys: ClientKeys,
 }
 
@@ -65,6 +66,11 @@ impl Credential {
 
     pub fn password(&self) -> Option<&Secret> {
         self.password.as_ref()
+    }
+
+    /// Whether a server that asks for a client certificate is given one.
+    pub fn has_certificate(&self) -> bool {
+        self.has_certificate
     }
 
     /// What the server may ask for.
@@ -185,6 +191,7 @@ impl CredentialReader {
             password: files.password,
             methods,
             tls,
+            has_certificate: spec.credential.certificate_file.is_some(),
             keys: ClientKeys::default(),
         }))
     }

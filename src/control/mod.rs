@@ -9,6 +9,7 @@ pub mod latency;
 pub mod lifecycle;
 pub mod messages;
 pub mod pages;
+mod published;
 pub mod resolve;
 pub mod runtime;
 pub mod sealed;
@@ -18,3 +19,5 @@ pub mod watch;
 
 #[cfg(test)]
 mod scratch;
+
+pub use published::Published;

@@ -12,6 +12,17 @@ pub struct Places {
     per_core: u32,
 }
 
+/// A place that has been taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub core: usize,
+    /// Beyond the places for sessions: there only to be told, in order, that there is no room.
+    pub over: bool,
+}
+
+/// Places per core for connections that are told that there is no room.
+pub const SPARE: u32 = 64;
+
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Taken(AtomicU32);
@@ -24,31 +35,36 @@ impl Places {
         }
     }
 
-    /// Takes a place on the least loaded core and names that core; `None` when every core is full.
-    pub fn reserve(&self) -> Option<usize> {
+    /// Takes a place on the least loaded core; `None` when even the spare ones are taken.
+    pub fn reserve(&self) -> Option<Place> {
         loop {
             let (core, taken) = self.least_loaded();
-            if taken >= self.per_core {
+            if taken >= self.per_core + SPARE {
                 return None;
             }
-            let count = &self.cores[core].0;
+            let count = &self.cores.get(core)?.0;
             if count
                 .compare_exchange(taken, taken + 1, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
             {
-                return Some(core);
+                return Some(Place {
+                    core,
+                    over: taken >= self.per_core,
+                });
             }
         }
     }
 
     /// Gives a place of `core` back.
     pub fn release(&self, core: usize) {
-        let before = self.cores[core].0.fetch_sub(1, Ordering::AcqRel);
-        debug_assert!(before > 0, "a place was given back twice");
+        if let Some(count) = self.cores.get(core) {
+            let before = count.0.fetch_sub(1, Ordering::AcqRel);
+            debug_assert!(before > 0, "a place was given back twice");
+        }
     }
 
     pub fn taken(&self, core: usize) -> u32 {
-        self.cores[core].0.load(Ordering::Relaxed)
+        self.cores.get(core).map_or(0, |count| count.0.load(Ordering::Relaxed))
     }
 
     fn least_loaded(&self) -> (usize, u32) {
@@ -71,10 +87,15 @@ mod tests {
     fn places_spread_evenly_and_run_out() {
         let places = Places::new(3, 2);
         let taken: Vec<_> = std::iter::from_fn(|| places.reserve()).collect();
-        assert_eq!(taken, [0, 1, 2, 0, 1, 2]);
-        places.release(1);
-        assert_eq!(places.reserve(), Some(1));
-        assert_eq!(places.reserve(), None);
+        let cores: Vec<_> = taken.iter().take(6).map(|place| place.core).collect();
+        assert_eq!(cores, [0, 1, 2, 0, 1, 2]);
+        assert!(taken.iter().take(6).all(|place| !place.over));
+        assert!(taken.iter().skip(6).all(|place| place.over));
+        assert_eq!(taken.len(), 3 * (2 + SPARE as usize));
+        for core in [1; SPARE as usize + 1] {
+            places.release(core);
+        }
+        assert_eq!(places.reserve(), Some(Place { core: 1, over: false }));
     }
 
     #[test]
@@ -85,6 +106,6 @@ mod tests {
                 scope.spawn(|| while places.reserve().is_some() {});
             }
         });
-        assert_eq!((places.taken(0), places.taken(1)), (500, 500));
+        assert_eq!((places.taken(0), places.taken(1)), (500 + SPARE, 500 + SPARE));
     }
 }

@@ -44,6 +44,16 @@ impl Counts {
         }
     }
 
+    /// Type byte and count of every type that came, for the record.
+    pub fn frontend_by_tag(&self) -> Box<[(u8, u64)]> {
+        self.frontend.by_tag(&FRONTEND_IN_RELAY)
+    }
+
+    /// As [`Counts::frontend_by_tag`], for the server.
+    pub fn backend_by_tag(&self) -> Box<[(u8, u64)]> {
+        self.backend.by_tag(&BACKEND_IN_RELAY)
+    }
+
     pub fn transactions(&self) -> u64 {
         self.transactions
     }
@@ -85,6 +95,19 @@ impl<const N: usize> Tally<N> {
             Some(sum) => *low = sum,
             None => carry(low, high),
         }
+    }
+
+    fn by_tag(&self, tags: &[(u8, &'static str); N]) -> Box<[(u8, u64)]> {
+        let counts = self
+            .low
+            .iter()
+            .zip(&self.high)
+            .map(|(low, high)| u64::from(*high) << 32 | u64::from(*low));
+        tags.iter()
+            .map(|(tag, _)| *tag)
+            .zip(counts)
+            .filter(|(_, count)| *count > 0)
+            .collect()
     }
 
     fn named<'a>(&'a self, names: &'a [(u8, &'static str); N]) -> impl Iterator<Item = (&'static str, u64)> + 'a {

@@ -75,6 +75,13 @@ impl SqlState {
         Self::InternalError,
     ];
 
+    /// [`Self::as_str`] as the record keeps it.
+    pub fn bytes(self) -> [u8; 5] {
+        let mut bytes = [0; 5];
+        bytes.copy_from_slice(self.as_str().as_bytes());
+        bytes
+    }
+
     /// The five characters that go over the wire.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,0 +1,78 @@
+//! What other threads tell a core.
+
+use std::time::Duration;
+
+use crate::audit::{EndReason, Ticket};
+use crate::control::messages::{Notice, Request};
+use crate::inbox::Message;
+
+use super::connection::Phase;
+use super::reference::SessionReference;
+use super::run::Core;
+
+impl Core {
+    pub(super) fn read_inbox(&mut self) {
+        self.inbox.awake();
+        while let Some(message) = self.inbox.receive() {
+            match message {
+                Message::Recorded { session, written } => {
+                    if self.is_current(session) {
+                        self.recorded(session.index, written);
+                    }
+                }
+                Message::Control(notice) => self.notice(notice),
+                Message::Cancel { target, requester } => self.cancel_session(target, Some(requester)),
+                Message::CancelDone { requester, reason } => self.cancel_done(requester, reason),
+            }
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::PolicyChanged => self.recheck = Some(0),
+            Notice::ClientKeys { ticket, keys } => {
+                if let Some(session) = self.session_of(ticket) {
+                    self.keys(session.index, keys.ok().as_ref());
+                }
+            }
+            Notice::CredentialRead { .. } => {}
+            Notice::ExchangeLatencies(empty) => {
+                let filled = std::mem::replace(&mut self.latencies, empty);
+                // Control asks again later; what a full queue loses is one interval of figures.
+                let _sent = self.shared.requests.ask(Request::Latencies { core: self.id, filled });
+            }
+            Notice::Drain { deadline } => self.drain(deadline),
+            Notice::Stop => self.stopping = true,
+        }
+    }
+
+    fn is_current(&mut self, session: SessionReference) -> bool {
+        self.table.find(session.index, session.generation).is_some()
+    }
+
+    fn session_of(&mut self, ticket: Ticket) -> Option<SessionReference> {
+        let session = SessionReference::from_bits(ticket.session);
+        self.is_current(session).then_some(session)
+    }
+
+    /// Nobody new is let in; whoever has nothing under way goes now, the others when they are done or the time is up.
+    fn drain(&mut self, deadline: Duration) {
+        self.stop_accepting();
+        let millis = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        self.draining = Some(self.now.after_millis(millis));
+        for index in 0..self.table.reach() {
+            self.end_if_quiet(index);
+        }
+    }
+
+    /// The drain's time is up.
+    pub(super) fn end_everyone(&mut self) {
+        for index in 0..self.table.reach() {
+            match self.table.get(index).map(|connection| &connection.phase) {
+                Some(Phase::Relay(passage)) if passage.ending().is_none() => self.force_end(index, EndReason::Drain),
+                Some(Phase::Login(_) | Phase::Errand(_)) => self.finish(index),
+                Some(Phase::Relay(_) | Phase::Closing { .. }) | None => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The loop of one core: a turn of the ring, every completion to its connection, then what all of them want sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::audit::SessionIds;
+use crate::in_force::InForce;
+use crate::inbox::Inbox;
+use crate::metrics::{CoreMetrics, Latencies};
+use crate::ring::{Completion, Group, Outcome, Ring, Segment, Slot, Tag, TurnError};
+use crate::time::{Mono, Utc};
+
+use super::line::{Queue, Side};
+use super::shared::Shared;
+use super::table::Table;
+use super::timers::Timers;
+
+/// The policy in force as this core last saw it.
+pub(super) type PolicyCache = arc_swap::Cache<Arc<ArcSwap<InForce>>, Arc<InForce>>;
+
+/// One core. Lives and dies on its thread.
+pub struct Core {
+    pub(super) id: u16,
+    pub(super) ring: Ring,
+    pub(super) table: Table,
+    pub(super) timers: Timers,
+    pub(super) shared: Arc<Shared>,
+    pub(super) inbox: Inbox,
+    pub(super) policy: PolicyCache,
+    pub(super) ids: SessionIds,
+    /// Read once per turn: good enough for deadlines, and relaying a message reads no clock.
+    pub(super) now: Mono,
+    pub(super) utc: Utc,
+    /// Lines that got something to send in this turn.
+    pub(super) flush: Vec<(u32, Side)>,
+    /// Lines whose receive found no buffer.
+    pub(super) starved: Vec<(u32, Side)>,
+    pub(super) queues: Vec<Box<Queue>>,
+    pub(super) opened: Vec<Segment>,
+    /// The next connection to look at after a policy swap; `None` when every one has been.
+    pub(super) recheck: Option<u32>,
+    pub(super) latencies: Box<Latencies>,
+    /// When the drain must be over, once it has begun.
+    pub(super) draining: Option<Mono>,
+    pub(super) accepting: bool,
+    /// Accepting failed for want of descriptors; try again at this moment.
+    pub(super) accept_again: Option<Mono>,
+    pub(super) stopping: bool,
+    pub(super) next_generation: u16,
+    pub(super) cancel_budget: super::errand::Budget,
+}
+
+/// What a completion is about; the operation byte of its tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Operation {
+    Accept = 1,
+    HandOver = 2,
+    Receive = 3,
+    Send = 4,
+    Connect = 5,
+    Close = 6,
+    Cancel = 7,
+    Watch = 8,
+}
+
+pub(super) fn tag(operation: Operation, side: Side, index: u32, generation: u16) -> Tag {
+    Tag::new(operation as u8, side as u8, index, generation)
+}
+
+/// Connections looked at in one turn after a policy swap: the others wait for the next one.
+const RECHECK_SLICE: u32 = 256;
+
+/// A core looks up from its sleep at least this often.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+impl Core {
+    /// Runs until told to stop, or until the ring fails.
+    pub fn run(mut self) -> Result<(), TurnError> {
+        self.watch_inbox();
+        self.start_accepting();
+        while !self.is_over() {
+            let wait = self.wait();
+            self.ring.turn(Some(wait))?;
+            self.read_clocks();
+            while let Some(completion) = self.ring.poll_completion() {
+                self.complete(completion);
+            }
+            self.read_inbox();
+            self.fire_timers();
+            self.recheck_slice();
+            self.accept_again();
+            self.feed_the_starved();
+            self.flush_lines();
+            self.publish_figures();
+        }
+        self.stop_accepting();
+        Ok(())
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        let Completion { tag, more, outcome } = completion;
+        match outcome {
+            Outcome::Accepted(accepted) => self.accepted(tag.index(), more, accepted),
+            Outcome::Arrived(fd) => self.arrived(tag, fd),
+            Outcome::HandedOver(Ok(())) => {}
+            Outcome::HandedOver(Err((_, fd))) => self.not_handed_over(tag.index(), fd),
+            Outcome::Received(received) => self.received(tag, more, received),
+            Outcome::Sent(sent) => {
+                if let Some((index, side)) = self.current(tag) {
+                    match sent {
+                        Ok(count) => self.sent(index, side, count as usize),
+                        Err(_) => self.broken(index, side),
+                    }
+                }
+            }
+            Outcome::Connected(connected) => {
+                if let Some((index, _)) = self.current(tag) {
+                    self.connected(index, connected);
+                }
+            }
+            Outcome::Closed(_) => self.closed(tag),
+            Outcome::Woken(_) => {
+                if !more {
+                    self.watch_inbox();
+                }
+            }
+            Outcome::ShutDown(_) | Outcome::Cancelled(_) => {}
+        }
+    }
+
+    /// The line that a completion is for, unless its slot has another socket by now.
+    pub(super) fn current(&mut self, tag: Tag) -> Option<(u32, Side)> {
+        let side = Side::of(tag.side());
+        let line = self.table.get(tag.index())?.line(side);
+        (line.generation == tag.generation()).then_some((tag.index(), side))
+    }
+
+    /// Listeners have the first slots, connections two each behind them.
+    pub(super) fn slot(&self, index: u32, side: Side) -> Slot {
+        Slot(self.shared.entrances.len() as u32 + index * 2 + side as u32)
+    }
+
+    pub(super) fn metrics(&self) -> &CoreMetrics {
+        self.shared
+            .metrics
+            .core(self.id)
+            .unwrap_or_else(|| unreachable!("every core has metrics"))
+    }
+
+    fn watch_inbox(&mut self) {
+        let tag = tag(Operation::Watch, Side::Client, 0, 0);
+        self.ring.watch(self.inbox.event(), tag);
+    }
+
+    fn read_clocks(&mut self) {
+        self.now = self.shared.clock.mono();
+        self.utc = self.shared.clock.utc();
+    }
+
+    fn wait(&self) -> Duration {
+        if self.recheck.is_some() {
+            return Duration::ZERO;
+        }
+        let deadlines = [self.timers.next(), self.draining, self.accept_again];
+        let next = deadlines.into_iter().flatten().min().unwrap_or(Mono(u64::MAX));
+        Duration::from_nanos(next.0.saturating_sub(self.now.0)).min(LONGEST_SLEEP)
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopping || (self.draining.is_some() && self.table.open() == 0)
+    }
+
+    /// After a swap every connection is looked at again, a slice per turn.
+    fn recheck_slice(&mut self) {
+        let Some(from) = self.recheck else { return };
+        let reach = self.table.reach();
+        let to = reach.min(from.saturating_add(RECHECK_SLICE));
+        for index in from..to {
+            self.recheck_connection(index);
+        }
+        self.recheck = (to < reach).then_some(to);
+        if self.recheck.is_none() {
+            self.metrics().policies_adopted.one();
+        }
+    }
+
+    fn publish_figures(&mut self) {
+        let outstanding = [Group::Small, Group::Bulk].map(|group| self.ring.group_counters(group).outstanding);
+        let metrics = self.metrics();
+        metrics.turns.one();
+        metrics
+            .buffers_outstanding
+            .set(outstanding.iter().map(|count| u64::from(*count)).sum());
+    }
+}

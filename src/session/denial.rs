@@ -1,0 +1,266 @@
+//! What a client hears when it is turned away: one closed table from the true reason to SQLSTATE and text.
+//!
+//! Before a proof there is one text per method, so that a stranger cannot tell an unknown name from a wrong key. After a
+//! good proof every "no" of the decision has the same words. Limits and faults of the gate's own are told apart: they
+//! concern nobody's secrets. The record always has the reason itself.
+
+use std::borrow::Cow;
+
+use crate::audit::Reason;
+use crate::identity::scram::ScramError;
+use crate::wire::error::Report;
+use crate::wire::sqlstate::SqlState;
+
+/// One refusal: the truth for the record, the words for the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    pub reason: Reason,
+    pub sqlstate: SqlState,
+    pub message: Cow<'static, str>,
+    pub detail: Option<Cow<'static, str>>,
+    pub hint: Option<&'static str>,
+}
+
+/// The client's own words, as far as the texts repeat them. Never more than was sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Said<'a> {
+    pub user: &'a str,
+    pub database: &'a str,
+    /// As PostgreSQL shows it: an address, or `[local]`.
+    pub host: &'a str,
+    pub tls: bool,
+}
+
+impl Denial {
+    pub fn new(reason: Reason, sqlstate: SqlState, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            reason,
+            sqlstate,
+            message: message.into(),
+            detail: None,
+            hint: None,
+        }
+    }
+
+    /// A client that breaks the protocol.
+    pub fn protocol(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Reason::ProtocolViolation, SqlState::ProtocolViolation, message)
+    }
+
+    /// A SCRAM conversation that failed, in PostgreSQL's words where the fault lies in the client's bytes.
+    pub fn scram(error: &ScramError, known: bool, said: Said<'_>) -> Self {
+        let reason = match error {
+            ScramError::ProofFailed if known => Reason::ScramFailed,
+            ScramError::ProofFailed => Reason::IdentityUnknown,
+            ScramError::BindingNegotiation => Reason::ScramBindingDowngraded,
+            ScramError::BindingCheckFailed => Reason::ScramBindingMismatch,
+            ScramError::Malformed(_)
+            | ScramError::TooLong
+            | ScramError::InvalidMechanism
+            | ScramError::UnsupportedBinding(_)
+            | ScramError::AuthorizationIdentity
+            | ScramError::MandatoryExtension
+            | ScramError::NoncePrintable
+            | ScramError::BindingAttribute
+            | ScramError::NonceMismatch => Reason::ScramMalformed,
+        };
+        if matches!(error, ScramError::ProofFailed) {
+            return Self::of(reason, said);
+        }
+        let sqlstate = match error.sqlstate() {
+            "0A000" => SqlState::FeatureNotSupported,
+            "28000" => SqlState::InvalidAuthorization,
+            _ => SqlState::ProtocolViolation,
+        };
+        Self {
+            detail: error.detail(),
+            ..Self::new(reason, sqlstate, error.to_string())
+        }
+    }
+
+    /// The table. Reasons that never reach a client as an error of their own share the last arm's words.
+    pub fn of(reason: Reason, said: Said<'_>) -> Self {
+        use Reason as R;
+        use SqlState as S;
+        let Said {
+            user,
+            database,
+            host,
+            tls,
+        } = said;
+        let encryption = if tls { "SSL encryption" } else { "no encryption" };
+        match reason {
+            R::TlsRequired => Self {
+                hint: Some("Connect with sslmode=require or stronger."),
+                ..Self::new(
+                    reason,
+                    S::InvalidAuthorization,
+                    "this listener requires an encrypted connection",
+                )
+            },
+            R::NoAuthenticationRule => Self::new(
+                reason,
+                S::InvalidAuthorization,
+                format!(
+                    "no authentication rule for host \"{host}\", user \"{user}\", database \"{database}\", {encryption}"
+                ),
+            ),
+            R::MethodReject => Self::new(
+                reason,
+                S::InvalidAuthorization,
+                format!(
+                    "authentication rule rejects connection for host \"{host}\", user \"{user}\", database \"{database}\", {encryption}"
+                ),
+            ),
+            R::CertificateMissing => Self::new(
+                reason,
+                S::InvalidAuthorization,
+                "connection requires a valid client certificate",
+            ),
+            R::CertificateUnknown
+            | R::CertificateUntrusted
+            | R::CertificateExpired
+            | R::CertificateNotYetValid
+            | R::CertificateRevoked
+            | R::CertificateAmbiguous
+            | R::CertificateMalformed
+            | R::CertificateWrongUsage
+            | R::CrlMissing
+            | R::CrlUnusable
+            | R::CrlStale => Self::new(
+                reason,
+                S::InvalidAuthorization,
+                format!("certificate authentication failed for user \"{user}\""),
+            ),
+            R::ScramFailed | R::IdentityUnknown => Self::new(
+                reason,
+                S::InvalidPassword,
+                format!("password authentication failed for user \"{user}\""),
+            ),
+            R::IdentityMismatch
+            | R::NoGrant
+            | R::DeniedByRule
+            | R::NoSuchDatabase
+            | R::UserNotAllowed
+            | R::WrongNetwork
+            | R::OutsideHours
+            | R::NotYetValid
+            | R::Expired
+            | R::ProofMissing
+            | R::KeyBoundProofMissing
+            | R::ReplicationNotGranted
+            | R::PolicyChanged => Self::new(
+                reason,
+                S::InvalidAuthorization,
+                format!("access to database \"{database}\" is not granted to user \"{user}\""),
+            ),
+            R::AuthenticationTimeout => Self::new(reason, S::QueryCanceled, "canceling authentication due to timeout"),
+            R::TooManySessions => Self::new(
+                reason,
+                S::TooManyConnections,
+                format!("too many connections for role \"{user}\""),
+            ),
+            R::OutOfPlaces => Self::new(reason, S::TooManyConnections, "sorry, too many clients already"),
+            R::AuditUnavailable => Self::new(
+                reason,
+                S::CannotConnectNow,
+                "connections cannot be recorded at this time and are not let in",
+            ),
+            R::Draining => Self::new(reason, S::CannotConnectNow, "the database system is shutting down"),
+            R::UpstreamUnreachable => Self::new(
+                reason,
+                S::UnableToConnect,
+                format!("could not connect to a server for database \"{database}\""),
+            ),
+            R::UpstreamTimeout => Self::new(
+                reason,
+                S::UnableToConnect,
+                format!("timeout while connecting to a server for database \"{database}\""),
+            ),
+            R::UpstreamTls | R::UpstreamProtocol => Self::new(
+                reason,
+                S::ConnectionFailure,
+                format!("the connection to a server for database \"{database}\" failed"),
+            ),
+            R::UpstreamRefused | R::UpstreamCredentials => Self::new(
+                reason,
+                S::ServerRejectedConnection,
+                format!("a server for database \"{database}\" rejected the gate's login"),
+            ),
+            R::ProxyProtocolMissing | R::ProxyProtocolMalformed | R::ProxyProtocolUntrusted => {
+                Self::new(reason, S::ProtocolViolation, "expected a PROXY protocol header")
+            }
+            R::UnsupportedProtocol => Self::new(reason, S::FeatureNotSupported, "unsupported frontend protocol"),
+            R::StartupSettingRefused => {
+                Self::new(reason, S::InsufficientPrivilege, "permission denied to set parameter")
+            }
+            R::Ok
+            | R::Probe
+            | R::ClientClosed
+            | R::StartupTimeout
+            | R::ProtocolViolation
+            | R::TlsHandshakeFailed
+            | R::StartupMalformed
+            | R::ScramMalformed
+            | R::ScramBindingDowngraded
+            | R::ScramBindingMismatch
+            | R::Internal
+            | R::CancelNoMatch
+            | R::CancelRateLimited
+            | R::CancelFailed
+            | R::TokenDiscovery => Self::new(reason, S::ProtocolViolation, "the connection cannot be served"),
+        }
+    }
+
+    /// The ErrorResponse.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut report = Report::fatal(self.sqlstate, &self.message);
+        report.detail = self.detail.as_deref();
+        report.hint = self.hint;
+        report.encode(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAID: Said<'_> = Said {
+        user: "u",
+        database: "d",
+        host: "10.0.0.1",
+        tls: false,
+    };
+
+    #[test]
+    fn the_proof_does_not_tell_an_unknown_name_from_a_wrong_key() {
+        let failed = Denial::of(Reason::ScramFailed, SAID);
+        let unknown = Denial::of(Reason::IdentityUnknown, SAID);
+        assert_eq!((failed.sqlstate, failed.message), (unknown.sqlstate, unknown.message));
+    }
+
+    #[test]
+    fn every_no_of_the_decision_has_the_same_words() {
+        let first = Denial::of(Reason::NoGrant, SAID);
+        for reason in [
+            Reason::DeniedByRule,
+            Reason::NoSuchDatabase,
+            Reason::UserNotAllowed,
+            Reason::WrongNetwork,
+            Reason::OutsideHours,
+            Reason::NotYetValid,
+            Reason::Expired,
+            Reason::ProofMissing,
+            Reason::KeyBoundProofMissing,
+            Reason::ReplicationNotGranted,
+            Reason::IdentityMismatch,
+        ] {
+            let denial = Denial::of(reason, SAID);
+            assert_eq!(
+                (denial.sqlstate, &denial.message),
+                (first.sqlstate, &first.message),
+                "{reason}"
+            );
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! From the permit to the relay: the server's half of the gate.
+//!
+//! Connecting goes on while the permit's record is being written; the StartupMessage to the server waits for the record, so
+//! every session that a server ever saw has one. The client hears AuthenticationOk together with everything that the server
+//! said of itself, once the server is ready for queries.
+
+use crate::audit::{End, EndReason, Name, Outcome, PeerText, Reason, Server, ServerError};
+use crate::identity::scram::{Keys, NONCE_BYTES};
+use crate::time::Mono;
+use crate::upstream::cancel::UpstreamCancelKey;
+use crate::upstream::encryption::{self, Answer};
+use crate::upstream::login::{self, Channel, Established, Login, LoginError, LoginRequest, Progress};
+use crate::wire::assemble::Assembler;
+use crate::wire::authentication;
+use crate::wire::backend::{BackendKeyData, TransactionStatus, encode_ready_for_query};
+
+use super::denial::Denial;
+use super::gate::Gate;
+use super::order::Order;
+use super::passage::Passage;
+use super::proof::{Claim, ScramProven};
+use super::standing::Standing;
+use super::surroundings::{Route, Surroundings};
+
+/// Everything the decision has settled.
+pub(super) struct Permitted {
+    pub claim: Claim,
+    pub standing: Standing,
+    pub route: Route,
+    /// Start-up settings for the server, in the order in which later ones win.
+    pub settings: Vec<(String, String)>,
+    pub scram: Option<ScramProven>,
+}
+
+/// A permitted attempt on its way to a server.
+pub(super) struct Entry {
+    permitted: Permitted,
+    candidate: usize,
+    recorded: bool,
+    stage: ServerStage,
+    since: Mono,
+    deadline: Mono,
+    server: Option<Server>,
+    end_point: Option<Box<[u8]>>,
+    certificate_sent: bool,
+    assembler: Assembler,
+}
+
+/// More PBKDF2 iterations than this no server makes us compute.
+const MOST_ITERATIONS: u32 = 1_000_000;
+
+enum ServerStage {
+    Connecting,
+    /// SSLRequest is sent.
+    ExpectEncryption,
+    /// The core is in a TLS handshake with the server.
+    ExpectTls,
+    /// Connected, and the record is not written yet.
+    AwaitRecord,
+    LoggingIn(Box<Login>),
+}
+
+/// One step of the server's half, with what it came to: go on, or be over.
+pub(super) type Step = Option<Entry>;
+
+impl Entry {
+    /// Starts towards the first candidate.
+    pub fn start(permitted: Permitted, gate: &mut Gate, around: &dyn Surroundings) -> Self {
+        let entry = Self {
+            permitted,
+            candidate: 0,
+            recorded: false,
+            stage: ServerStage::Connecting,
+            since: around.now(),
+            deadline: around.now(),
+            server: None,
+            end_point: None,
+            certificate_sent: false,
+            assembler: Assembler::new(),
+        };
+        entry.connect(gate, around)
+    }
+
+    pub fn deadline(&self) -> Mono {
+        self.deadline
+    }
+
+    fn connect(mut self, gate: &mut Gate, around: &dyn Surroundings) -> Self {
+        self.stage = ServerStage::Connecting;
+        self.assembler = Assembler::new();
+        self.deadline = around
+            .now()
+            .after_millis(u64::from(self.permitted.route.connect_timeout));
+        gate.orders.push_back(Order::Connect {
+            candidate: self.candidate,
+        });
+        self
+    }
+
+    pub fn connected(mut self, gate: &mut Gate, around: &mut dyn Surroundings, server: Server) -> Step {
+        self.server = Some(server);
+        self.deadline = around.now().after_millis(u64::from(self.permitted.route.login_timeout));
+        if self.permitted.route.tls {
+            encryption::request(&mut gate.to_server);
+            self.stage = ServerStage::ExpectEncryption;
+            return Some(self);
+        }
+        self.log_in_once_recorded(gate, around)
+    }
+
+    /// This candidate is out; the next one, if there is one.
+    pub fn unreachable(self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
+        self.next_candidate(gate, around, EndReason::UpstreamUnreachable)
+    }
+
+    pub fn encryption_failed(self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
+        self.next_candidate(gate, around, EndReason::UpstreamTls)
+    }
+
+    fn next_candidate(mut self, gate: &mut Gate, around: &dyn Surroundings, why: EndReason) -> Step {
+        gate.orders.push_back(Order::CloseServer);
+        gate.to_server.clear();
+        self.candidate += 1;
+        if self.candidate < self.permitted.route.candidates {
+            return Some(self.connect(gate, around));
+        }
+        self.fail(gate, around, why, None)
+    }
+
+    pub fn encrypted(
+        mut self,
+        gate: &mut Gate,
+        around: &mut dyn Surroundings,
+        end_point: Option<Box<[u8]>>,
+        certificate_sent: bool,
+    ) -> Step {
+        self.end_point = end_point;
+        self.certificate_sent = certificate_sent;
+        self.log_in_once_recorded(gate, around)
+    }
+
+    pub fn recorded(mut self, gate: &mut Gate, around: &mut dyn Surroundings, written: bool) -> Step {
+        if !written {
+            return self.unrecorded(gate, around);
+        }
+        self.recorded = true;
+        match self.stage {
+            ServerStage::AwaitRecord => self.log_in_once_recorded(gate, around),
+            ServerStage::Connecting
+            | ServerStage::ExpectEncryption
+            | ServerStage::ExpectTls
+            | ServerStage::LoggingIn(_) => Some(self),
+        }
+    }
+
+    /// The permit's record is not in the file and never will be: the attempt is recorded as denied, and has no session.
+    fn unrecorded(self, gate: &mut Gate, around: &dyn Surroundings) -> Step {
+        let denial = self.permitted.claim.denial(Reason::AuditUnavailable);
+        gate.orders.push_back(Order::CloseServer);
+        gate.deny_as(around, Outcome::Denied, &denial);
+        None
+    }
+
+    fn log_in_once_recorded(mut self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
+        if !self.recorded {
+            self.stage = ServerStage::AwaitRecord;
+            return Some(self);
+        }
+        let mut nonce = [0; NONCE_BYTES];
+        around.random(&mut nonce);
+        let Permitted {
+            claim,
+            standing,
+            route,
+            settings,
+            ..
+        } = &self.permitted;
+        let channel = if route.tls {
+            Channel::Tls {
+                fully_verified: route.fully_verified,
+                end_point: self.end_point.as_deref(),
+                client_certificate: self.certificate_sent,
+            }
+        } else {
+            Channel::Plain
+        };
+        let request = LoginRequest {
+            role: &standing.role,
+            database: &standing.database,
+            replication: claim.parameters.replication(),
+            methods: &route.methods,
+            has_password: route.has_password,
+            channel,
+            nonce,
+            max_iterations: MOST_ITERATIONS,
+        };
+        let settings = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        match Login::start(&request, settings, &mut gate.to_server) {
+            Ok(login) => {
+                self.stage = ServerStage::LoggingIn(Box::new(login));
+                Some(self)
+            }
+            Err(error) => self.login_failed(gate, around, &error),
+        }
+    }
+
+    /// Bytes of the server: the answer to the SSLRequest, or the login's messages. What stands behind the last of them
+    /// is left in `input`.
+    pub fn input(mut self, gate: &mut Gate, around: &mut dyn Surroundings, input: &mut &[u8]) -> Step {
+        match self.stage {
+            ServerStage::ExpectEncryption => match encryption::answer(std::mem::take(input)) {
+                Ok(Answer::Awaited) => Some(self),
+                Ok(Answer::Accepted) => {
+                    self.stage = ServerStage::ExpectTls;
+                    gate.orders.push_back(Order::StartServerTls);
+                    Some(self)
+                }
+                Err(_) => self.encryption_failed(gate, around),
+            },
+            ServerStage::LoggingIn(_) => self.messages(gate, around, input),
+            // A server that speaks before it is spoken to.
+            ServerStage::Connecting | ServerStage::ExpectTls | ServerStage::AwaitRecord => {
+                self.fail(gate, around, EndReason::UpstreamProtocol, None)
+            }
+        }
+    }
+
+    fn messages(mut self, gate: &mut Gate, around: &mut dyn Surroundings, input: &mut &[u8]) -> Step {
+        let mut assembler = std::mem::take(&mut self.assembler);
+        while let ServerStage::LoggingIn(login) = &mut self.stage {
+            let all: &[u8] = input;
+            let progress = match assembler.take_message(all, login::most) {
+                Ok(taken) => {
+                    *input = all.get(taken.consumed..).unwrap_or_default();
+                    let Some(message) = taken.message else { break };
+                    login.handle(message, &mut gate.to_server)
+                }
+                Err(error) => Err(error.into()),
+            };
+            self = match progress {
+                Ok(Progress::Continue) => self,
+                Ok(Progress::NeedKeys { salt, iterations }) => {
+                    gate.orders.push_back(Order::DeriveKeys { salt, iterations });
+                    self
+                }
+                Ok(Progress::NeedPassword) => self.give_password(gate, around)?,
+                Ok(Progress::Ready(ready)) => return self.ready(gate, around, ready),
+                Err(error) => return self.login_failed(gate, around, &error),
+            };
+        }
+        self.assembler = assembler;
+        Some(self)
+    }
+
+    fn give_password(mut self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
+        let ServerStage::LoggingIn(login) = &mut self.stage else {
+            return Some(self);
+        };
+        let given = around
+            .password()
+            .map(|password| login.give_password(&password, &mut gate.to_server));
+        match given {
+            Some(Ok(())) => Some(self),
+            Some(Err(_)) | None => self.fail(gate, around, EndReason::UpstreamCredentials, None),
+        }
+    }
+
+    pub fn keys(mut self, gate: &mut Gate, around: &mut dyn Surroundings, keys: Option<&Keys>) -> Step {
+        let ServerStage::LoggingIn(login) = &mut self.stage else {
+            return Some(self);
+        };
+        match keys.map(|keys| login.give_keys(keys, &mut gate.to_server)) {
+            Some(Ok(())) => Some(self),
+            Some(Err(_)) | None => self.fail(gate, around, EndReason::UpstreamCredentials, None),
+        }
+    }
+
+    /// The server's own error reaches the client with its SQLSTATE, except class 28: the client's proof was fine.
+    fn login_failed(self, gate: &mut Gate, around: &dyn Surroundings, error: &LoginError) -> Step {
+        let (why, recorded) = match error {
+            LoginError::Server(report) => {
+                let message = PeerText::from(report.message().as_str());
+                (
+                    EndReason::UpstreamRefused,
+                    Some(ServerError {
+                        sqlstate: report.sqlstate(),
+                        message,
+                    }),
+                )
+            }
+            LoginError::MethodNotAllowed { .. }
+            | LoginError::NoPassword { .. }
+            | LoginError::CleartextUnprotected
+            | LoginError::NoMechanism
+            | LoginError::Scram(_) => (EndReason::UpstreamCredentials, None),
+            LoginError::Wire(_)
+            | LoginError::OutOfTurn { .. }
+            | LoginError::Negotiation
+            | LoginError::TooMuch
+            | LoginError::CancelKey
+            | LoginError::NotIdle
+            | LoginError::StartupTooLong
+            | LoginError::Setting
+            | LoginError::Misuse => (EndReason::UpstreamProtocol, None),
+        };
+        error.encode_for_client(&mut gate.to_client);
+        self.over(gate, around, why, recorded, None)
+    }
+
+    /// The server is ready. The permission is looked at once more if the policy has changed since.
+    fn ready(mut self, gate: &mut Gate, around: &mut dyn Surroundings, ready: Established) -> Step {
+        if let Err(why) = self.still_permitted(around) {
+            return self.revoked(gate, around, why);
+        }
+        let Permitted {
+            claim, standing, scram, ..
+        } = self.permitted;
+        let out = &mut gate.to_client;
+        if let Some(proven) = scram {
+            authentication::encode_sasl_final(out, &proven.server_final);
+        }
+        authentication::encode_ok(out);
+        out.extend_from_slice(&ready.greeting);
+        let process_id = ready.cancel_key.as_ref().map(UpstreamCancelKey::process_id);
+        if let Some(process_id) = process_id {
+            let secret = around.show_cancel_key(process_id);
+            let length = if claim.spoken.has_long_cancel_keys() {
+                secret.len()
+            } else {
+                4
+            };
+            BackendKeyData {
+                process_id,
+                key: &secret[..length],
+            }
+            .encode(out);
+        }
+        encode_ready_for_query(out, TransactionStatus::Idle);
+        let server = self.server.map(|server| Server {
+            process: process_id,
+            ..server
+        });
+        let now = around.now();
+        let upstream_micros = now.micros_since(self.since);
+        let passage = Passage::new(standing, server, ready.cancel_key, upstream_micros, now);
+        gate.orders.push_back(Order::Relay(Box::new(passage)));
+        None
+    }
+
+    fn still_permitted(&mut self, around: &dyn Surroundings) -> Result<(), EndReason> {
+        let in_force = around.in_force();
+        if self.permitted.standing.generation == in_force.snapshot.generation() {
+            return Ok(());
+        }
+        self.permitted.standing.recheck(&in_force, around.utc())
+    }
+
+    /// The policy in force has changed.
+    pub fn policy_changed(mut self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
+        match self.still_permitted(around) {
+            Ok(()) => Some(self),
+            Err(why) => self.revoked(gate, around, why),
+        }
+    }
+
+    fn revoked(self, gate: &mut Gate, around: &dyn Surroundings, why: EndReason) -> Step {
+        let denial = self.permitted.claim.denial(Reason::PolicyChanged);
+        self.over(gate, around, why, None, Some(&denial))
+    }
+
+    pub fn time_out(self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
+        match self.stage {
+            ServerStage::Connecting => self.next_candidate(gate, around, EndReason::UpstreamTimeout),
+            ServerStage::ExpectEncryption
+            | ServerStage::ExpectTls
+            | ServerStage::AwaitRecord
+            | ServerStage::LoggingIn(_) => self.fail(gate, around, EndReason::UpstreamTimeout, None),
+        }
+    }
+
+    /// The client is gone; nobody hears anything any more.
+    pub fn abandoned(self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
+        self.over(gate, around, EndReason::LoginAbandoned, None, None)
+    }
+
+    fn fail(self, gate: &mut Gate, around: &dyn Surroundings, why: EndReason, error: Option<ServerError>) -> Step {
+        let denial = self.permitted.claim.denial(client_reason(why));
+        self.over(gate, around, why, error, Some(&denial))
+    }
+
+    fn over(
+        self,
+        gate: &mut Gate,
+        around: &dyn Surroundings,
+        why: EndReason,
+        server_error: Option<ServerError>,
+        denial: Option<&Denial>,
+    ) -> Step {
+        if let Some(denial) = denial {
+            denial.encode(&mut gate.to_client);
+        }
+        let standing = &self.permitted.standing;
+        let mut end = End::new(around.utc(), standing.session, why);
+        standing.name(&mut end);
+        end.server = self.server;
+        end.server_error = server_error;
+        end.sqlstate = denial.map(|denial| denial.sqlstate.bytes());
+        end.upstream_micros = Some(around.now().micros_since(self.since));
+        end.duration_micros = around.now().micros_since(self.since);
+        gate.orders.push_back(Order::CloseServer);
+        gate.orders.push_back(Order::RecordEnd(Box::new(end)));
+        gate.orders.push_back(Order::Close);
+        None
+    }
+}
+
+/// Which words of the table a client hears for a login that failed on the server's side.
+fn client_reason(why: EndReason) -> Reason {
+    match why {
+        EndReason::UpstreamTimeout => Reason::UpstreamTimeout,
+        EndReason::UpstreamTls => Reason::UpstreamTls,
+        EndReason::UpstreamRefused => Reason::UpstreamRefused,
+        EndReason::UpstreamCredentials => Reason::UpstreamCredentials,
+        EndReason::UpstreamProtocol => Reason::UpstreamProtocol,
+        _ => Reason::UpstreamUnreachable,
+    }
+}
+
+/// A name of the policy, shared.
+pub(super) fn name(text: &str) -> Name {
+    Name::from(text)
+}

@@ -1,0 +1,427 @@
+//! From the first byte to the permit: the client's half of the machine. [`entry`](super::entry) has the server's half.
+
+use std::collections::VecDeque;
+
+use zeroize::Zeroizing;
+
+use crate::audit::{Outcome, Reason};
+use crate::identity::certificate::fingerprint;
+use crate::identity::scram;
+use crate::time::Mono;
+use crate::wire::assemble::Assembler;
+use crate::wire::sqlstate::SqlState;
+use crate::wire::tag::frontend;
+use crate::wire::{WireError, backend};
+
+use super::attempt::{ClientTls, Draft, Entrance};
+use super::denial::{Denial, Said};
+use super::entry::Entry;
+use super::negotiation::{Negotiation, Next};
+use super::order::Order;
+use super::proof::{Claim, SaslFinal, SaslInitial, SaslStep};
+use super::surroundings::Surroundings;
+
+/// A connection that is trying to get in.
+pub struct Gate {
+    pub(super) entrance: Entrance,
+    pub(super) draft: Draft,
+    pub(super) tls: Option<Box<ClientTls>>,
+    stage: Stage,
+    input: Assembler,
+    pub(super) to_client: Zeroizing<Vec<u8>>,
+    pub(super) to_server: Zeroizing<Vec<u8>>,
+    pub(super) orders: VecDeque<Order>,
+    deadline: Mono,
+}
+
+/// What is awaited. A step takes the stage out and puts the next one in; what fails leaves [`Stage::Finished`].
+enum Stage {
+    /// An encryption request, a cancel or the StartupMessage.
+    ExpectInitial(Negotiation),
+    /// The core is in a TLS handshake with the client.
+    ExpectClientTls(Negotiation, Mono),
+    ExpectSaslInitial(Box<SaslInitial>),
+    ExpectSaslFinal(Box<SaslFinal>),
+    /// Permitted; the server's half is under way.
+    Entering(Box<Entry>),
+    /// A CancelRequest is on its way.
+    Cancelling,
+    Finished,
+}
+
+/// SASL messages are capped by the mechanism itself; the mechanism's name and two lengths come on top.
+const MAX_SASL_MESSAGE: u32 = scram::MAX_MESSAGE as u32 + 64;
+
+impl Gate {
+    pub fn new(entrance: Entrance) -> Self {
+        let deadline = entrance.accepted.after_millis(entrance.startup_timeout);
+        Self {
+            draft: Draft::new(&entrance),
+            entrance,
+            tls: None,
+            stage: Stage::ExpectInitial(Negotiation::default()),
+            input: Assembler::new(),
+            to_client: Zeroizing::default(),
+            to_server: Zeroizing::default(),
+            orders: VecDeque::new(),
+            deadline,
+        }
+    }
+
+    /// Plaintext bytes of the client. Takes from the front of `input` what the stage reads; once the client has given its
+    /// proof it is not read until relay, so what is left over then belongs to the relay.
+    pub fn handle_client(&mut self, around: &mut dyn Surroundings, input: &mut &[u8]) {
+        while !input.is_empty() && self.reads_client() {
+            let stage = std::mem::replace(&mut self.stage, Stage::Finished);
+            let mut assembler = std::mem::take(&mut self.input);
+            let next = match stage {
+                Stage::ExpectInitial(negotiation) => self.initial(around, negotiation, &mut assembler, input),
+                Stage::ExpectSaslInitial(stage) => self.sasl_initial(around, stage, &mut assembler, input),
+                Stage::ExpectSaslFinal(stage) => self.sasl_final(around, stage, &mut assembler, input),
+                Stage::ExpectClientTls(..) | Stage::Entering(_) | Stage::Cancelling | Stage::Finished => Ok(stage),
+            };
+            self.input = assembler;
+            match next {
+                Ok(next) => self.stage = next,
+                Err(denial) => self.deny(around, &denial),
+            }
+        }
+    }
+
+    /// The TLS handshake with the client is done.
+    pub fn handle_client_tls(&mut self, around: &dyn Surroundings, tls: ClientTls) {
+        let Stage::ExpectClientTls(mut negotiation, started) = std::mem::replace(&mut self.stage, Stage::Finished)
+        else {
+            return self.abandon(around, Reason::Internal);
+        };
+        self.draft.tls(tls.facts, around.now().micros_since(started));
+        self.draft.fill().certificate = tls.chain.first().map(|leaf| fingerprint(leaf));
+        if negotiation.direct && !tls.alpn {
+            // As PostgreSQL: direct TLS without ALPN could be a cross-protocol attack; nothing is said.
+            return self.abandon(around, Reason::TlsHandshakeFailed);
+        }
+        negotiation.encrypted = true;
+        self.tls = Some(Box::new(tls));
+        self.stage = Stage::ExpectInitial(negotiation);
+    }
+
+    /// The TLS handshake failed; the alert, if any, is the core's to send.
+    pub fn handle_client_tls_failed(&mut self, around: &dyn Surroundings) {
+        self.abandon_as(around, Outcome::Denied, Reason::TlsHandshakeFailed);
+    }
+
+    /// The client closed its side, or its socket failed.
+    pub fn handle_client_closed(&mut self, around: &mut dyn Surroundings) {
+        match std::mem::replace(&mut self.stage, Stage::Finished) {
+            Stage::ExpectInitial(negotiation) if !negotiation.heard && self.input.is_empty() => {
+                self.abandon(around, Reason::Probe);
+            }
+            Stage::ExpectInitial(_)
+            | Stage::ExpectClientTls(..)
+            | Stage::ExpectSaslInitial(_)
+            | Stage::ExpectSaslFinal(_) => self.abandon(around, Reason::ClientClosed),
+            Stage::Entering(entry) => self.entering(around, entry, Entry::abandoned),
+            Stage::Cancelling => self.stage = Stage::Cancelling,
+            Stage::Finished => {}
+        }
+    }
+
+    /// Checks the deadline of the stage.
+    pub fn handle_timeout(&mut self, around: &mut dyn Surroundings) {
+        if around.now() < self.deadline {
+            return;
+        }
+        match std::mem::replace(&mut self.stage, Stage::Finished) {
+            // Before the StartupMessage is complete PostgreSQL says nothing either.
+            Stage::ExpectInitial(_) | Stage::ExpectClientTls(..) => self.abandon(around, Reason::StartupTimeout),
+            Stage::ExpectSaslInitial(_) | Stage::ExpectSaslFinal(_) => {
+                let denial = Denial::of(Reason::AuthenticationTimeout, Said::default());
+                self.deny_as(around, Outcome::Abandoned, &denial);
+            }
+            Stage::Entering(entry) => self.entering(around, entry, Entry::time_out),
+            Stage::Cancelling => self.finish_cancel(around, Reason::CancelFailed),
+            Stage::Finished => {}
+        }
+    }
+
+    /// The cancel that [`Order::Cancel`] asked for has been carried out, or could not be.
+    pub fn handle_cancel_done(&mut self, around: &dyn Surroundings, reason: Reason) {
+        if matches!(self.stage, Stage::Cancelling) {
+            self.finish_cancel(around, reason);
+        }
+    }
+
+    /// The candidate is connected.
+    pub fn handle_connected(&mut self, around: &mut dyn Surroundings, server: crate::audit::Server) {
+        self.with_entry(around, |entry, gate, around| entry.connected(gate, around, server));
+    }
+
+    /// The candidate could not be reached, or its connection broke off.
+    pub fn handle_unreachable(&mut self, around: &mut dyn Surroundings) {
+        self.with_entry(around, Entry::unreachable);
+    }
+
+    /// The TLS handshake with the server is done; `end_point` is of the certificate it sent.
+    pub fn handle_server_tls(
+        &mut self,
+        around: &mut dyn Surroundings,
+        end_point: Option<Box<[u8]>>,
+        certificate_sent: bool,
+    ) {
+        self.with_entry(around, |entry, gate, around| {
+            entry.encrypted(gate, around, end_point, certificate_sent)
+        });
+    }
+
+    /// The TLS handshake with the server failed.
+    pub fn handle_server_tls_failed(&mut self, around: &mut dyn Surroundings) {
+        self.with_entry(around, Entry::encryption_failed);
+    }
+
+    /// Plaintext bytes of the server. What is left over belongs to the relay.
+    pub fn handle_server(&mut self, around: &mut dyn Surroundings, input: &mut &[u8]) {
+        self.with_entry(around, |entry, gate, around| entry.input(gate, around, input));
+    }
+
+    /// The keys that [`Order::DeriveKeys`] asked for.
+    pub fn handle_keys(&mut self, around: &mut dyn Surroundings, keys: Option<&scram::Keys>) {
+        self.with_entry(around, |entry, gate, around| entry.keys(gate, around, keys));
+    }
+
+    /// The attempt's record is written, or could not be.
+    pub fn handle_recorded(&mut self, around: &mut dyn Surroundings, written: bool) {
+        self.with_entry(around, |entry, gate, around| entry.recorded(gate, around, written));
+    }
+
+    /// The policy in force has changed, or a validity has run out.
+    pub fn handle_policy_changed(&mut self, around: &mut dyn Surroundings) {
+        self.with_entry(around, Entry::policy_changed);
+    }
+
+    /// Bytes for the client, in order, since the last call. May hold secrets: zeroed when dropped.
+    pub fn take_to_client(&mut self) -> Zeroizing<Vec<u8>> {
+        std::mem::take(&mut self.to_client)
+    }
+
+    /// As [`Self::take_to_client`], for the server.
+    pub fn take_to_server(&mut self) -> Zeroizing<Vec<u8>> {
+        std::mem::take(&mut self.to_server)
+    }
+
+    pub fn poll_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] must be called.
+    pub fn deadline(&self) -> Mono {
+        self.deadline
+    }
+
+    /// Whether the client's bytes are read at this stage.
+    pub fn reads_client(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::ExpectInitial(_) | Stage::ExpectSaslInitial(_) | Stage::ExpectSaslFinal(_)
+        )
+    }
+
+    fn initial(
+        &mut self,
+        around: &mut dyn Surroundings,
+        mut negotiation: Negotiation,
+        assembler: &mut Assembler,
+        input: &mut &[u8],
+    ) -> Result<Stage, Denial> {
+        if assembler.is_empty() && negotiation.is_direct_tls(input) {
+            return self.direct_tls(around, negotiation);
+        }
+        negotiation.heard = true;
+        let taken = assembler.take_initial(input).map_err(|error| invalid_length(&error))?;
+        *input = input.get(taken.consumed..).unwrap_or_default();
+        let Some(message) = taken.message else {
+            return Ok(Stage::ExpectInitial(negotiation));
+        };
+        match negotiation.step(message, self.entrance.tls, !input.is_empty())? {
+            Next::Answer(byte) => {
+                self.to_client.push(byte);
+                Ok(Stage::ExpectInitial(negotiation))
+            }
+            Next::StartTls => {
+                self.to_client.push(b'S');
+                Ok(self.start_tls(around, negotiation))
+            }
+            Next::Cancel { process_id, key } => {
+                self.orders.push_back(Order::Cancel {
+                    process_id,
+                    key: key.to_vec(),
+                });
+                Ok(Stage::Cancelling)
+            }
+            Next::Startup(message) => self.startup(around, message),
+        }
+    }
+
+    fn direct_tls(&mut self, around: &dyn Surroundings, mut negotiation: Negotiation) -> Result<Stage, Denial> {
+        if self.entrance.tls == super::TlsMode::Off {
+            return Err(Denial::of(Reason::UnsupportedProtocol, Said::default()));
+        }
+        negotiation.heard = true;
+        negotiation.direct = true;
+        Ok(self.start_tls(around, negotiation))
+    }
+
+    fn start_tls(&mut self, around: &dyn Surroundings, negotiation: Negotiation) -> Stage {
+        let ask_certificate = around.in_force().snapshot.uses_certificates(&self.entrance.listener);
+        self.orders.push_back(Order::StartClientTls { ask_certificate });
+        Stage::ExpectClientTls(negotiation, around.now())
+    }
+
+    fn startup(
+        &mut self,
+        around: &mut dyn Surroundings,
+        message: crate::wire::initial::StartupMessage<'_>,
+    ) -> Result<Stage, Denial> {
+        if message.must_negotiate() {
+            backend::encode_negotiate_protocol_version(
+                &mut self.to_client,
+                message.version.spoken(),
+                message.protocol_options(),
+            );
+        }
+        if let Some(reason) = self.entrance.refusing {
+            return Err(Denial::of(reason, Said::default()));
+        }
+        let claim = Claim::new(self, around, &message)?;
+        self.deadline = around.now().after_millis(self.entrance.authentication_timeout);
+        self.draft.proof_asked(around.now());
+        if !claim.needs_scram() {
+            return self.enter(around, claim, None);
+        }
+        let stage = claim.ask_for_scram(self)?;
+        Ok(Stage::ExpectSaslInitial(Box::new(stage)))
+    }
+
+    fn sasl_initial(
+        &mut self,
+        around: &mut dyn Surroundings,
+        stage: Box<SaslInitial>,
+        assembler: &mut Assembler,
+        input: &mut &[u8],
+    ) -> Result<Stage, Denial> {
+        let Some(body) = take_password_message(assembler, input)? else {
+            return Ok(Stage::ExpectSaslInitial(stage));
+        };
+        Ok(match stage.answer(self, around, body)? {
+            SaslStep::Initial(stage) => Stage::ExpectSaslInitial(Box::new(stage)),
+            SaslStep::Final(stage) => Stage::ExpectSaslFinal(Box::new(stage)),
+        })
+    }
+
+    fn sasl_final(
+        &mut self,
+        around: &mut dyn Surroundings,
+        stage: Box<SaslFinal>,
+        assembler: &mut Assembler,
+        input: &mut &[u8],
+    ) -> Result<Stage, Denial> {
+        let Some(body) = take_password_message(assembler, input)? else {
+            return Ok(Stage::ExpectSaslFinal(stage));
+        };
+        let (claim, verified) = stage.judge(self, body)?;
+        self.draft.proof_given(around.now());
+        self.enter(around, claim, Some(verified))
+    }
+
+    /// The proof is good: decide, count, record, and start on the server's side.
+    fn enter(
+        &mut self,
+        around: &mut dyn Surroundings,
+        claim: Claim,
+        scram: Option<super::proof::ScramProven>,
+    ) -> Result<Stage, Denial> {
+        let entry = claim.decide(self, around, scram)?;
+        self.deadline = entry.deadline();
+        Ok(Stage::Entering(Box::new(entry)))
+    }
+
+    fn with_entry(
+        &mut self,
+        around: &mut dyn Surroundings,
+        step: impl FnOnce(Entry, &mut Self, &mut dyn Surroundings) -> Option<Entry>,
+    ) {
+        match std::mem::replace(&mut self.stage, Stage::Finished) {
+            Stage::Entering(entry) => self.entering(around, entry, step),
+            other => self.stage = other,
+        }
+    }
+
+    /// One step of the server's half: it goes on with the entry that comes back, and is over when none does.
+    fn entering(
+        &mut self,
+        around: &mut dyn Surroundings,
+        entry: Box<Entry>,
+        step: impl FnOnce(Entry, &mut Self, &mut dyn Surroundings) -> Option<Entry>,
+    ) {
+        if let Some(entry) = step(*entry, self, around) {
+            self.deadline = entry.deadline();
+            self.stage = Stage::Entering(Box::new(entry));
+        }
+    }
+
+    pub(super) fn said_host(&self) -> String {
+        self.entrance.host()
+    }
+
+    fn deny(&mut self, around: &dyn Surroundings, denial: &Denial) {
+        self.deny_as(around, Outcome::Denied, denial);
+    }
+
+    pub(super) fn deny_as(&mut self, around: &dyn Surroundings, outcome: Outcome, denial: &Denial) {
+        denial.encode(&mut self.to_client);
+        self.record(around, outcome, denial.reason, Some(denial.sqlstate));
+        self.orders.push_back(Order::Close);
+    }
+
+    fn abandon(&mut self, around: &dyn Surroundings, reason: Reason) {
+        self.abandon_as(around, Outcome::Abandoned, reason);
+    }
+
+    fn abandon_as(&mut self, around: &dyn Surroundings, outcome: Outcome, reason: Reason) {
+        self.record(around, outcome, reason, None);
+        self.orders.push_back(Order::Close);
+        self.stage = Stage::Finished;
+    }
+
+    fn finish_cancel(&mut self, around: &dyn Surroundings, reason: Reason) {
+        self.abandon_as(around, Outcome::Cancel, reason);
+    }
+
+    fn record(&mut self, around: &dyn Surroundings, outcome: Outcome, reason: Reason, sqlstate: Option<SqlState>) {
+        let attempt = self.draft.finish(around.utc(), around.now(), outcome, reason, sqlstate);
+        self.orders.push_back(Order::RecordAttempt { attempt, tell: false });
+    }
+}
+
+fn take_password_message<'a, 'b: 'a>(
+    assembler: &'a mut Assembler,
+    input: &mut &'b [u8],
+) -> Result<Option<&'a [u8]>, Denial> {
+    let most = |tag| (tag == frontend::PASSWORD).then_some(MAX_SASL_MESSAGE);
+    let all: &'b [u8] = input;
+    match assembler.take_message(all, most) {
+        Ok(taken) => {
+            *input = all.get(taken.consumed..).unwrap_or_default();
+            Ok(taken.message.map(|message| message.body))
+        }
+        Err(WireError::UnexpectedMessage { tag }) => Err(Denial::protocol(format!(
+            "expected SASL response, got message type {tag}"
+        ))),
+        Err(error) => Err(Denial::protocol(format!("invalid message format: {error}"))),
+    }
+}
+
+fn invalid_length(error: &WireError) -> Denial {
+    let mut denial = Denial::protocol(format!("invalid length of startup packet: {error}"));
+    denial.reason = Reason::StartupMalformed;
+    denial
+}

@@ -1,0 +1,219 @@
+//! A session in relay: follows both directions, counts, and knows when and how it must end.
+//!
+//! A [`Passage`] exists only behind a permit and a server that is ready for queries: [`Passage::new`] takes both as values
+//! that nothing but the decision and the upstream login can make. It never copies and never allocates; it is told the
+//! bytes where they lie and answers how many of them may be forwarded.
+
+use crate::audit::{EndReason, Server};
+use crate::time::{Mono, Utc};
+use crate::upstream::cancel::UpstreamCancelKey;
+use crate::wire::WireError;
+use crate::wire::count::Counts;
+use crate::wire::frame::{FollowError, Follower};
+use crate::wire::tag::{TagSet, backend, frontend};
+
+use super::standing::Standing;
+
+/// A session that has been let in, for as long as bytes are relayed.
+pub struct Passage {
+    from_client: Follower,
+    from_server: Follower,
+    pub counts: Counts,
+    pub bytes_from_client: u64,
+    pub bytes_from_server: u64,
+    /// Queries, function calls and Syncs that have not seen their ReadyForQuery.
+    unanswered: u32,
+    in_transaction: bool,
+    terminating: bool,
+    ending: Option<EndReason>,
+    pub started: Mono,
+    last_byte: Mono,
+    pub standing: Standing,
+    pub server: Option<Server>,
+    pub cancel_key: Option<UpstreamCancelKey>,
+    /// Microseconds that the server's login took, connecting included.
+    pub upstream_micros: u64,
+}
+
+/// What may be done with a chunk of relayed bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Forward all of it.
+    Forward,
+    /// Forward this many bytes, to the end of a message, and then end the session: the server's stream is at a boundary.
+    ForwardAndEnd(usize),
+    /// Forward nothing: the session is being ended.
+    Drop,
+    /// Forward the legal prefix, then end: the rest breaks the protocol.
+    Violation { legal: usize, error: WireError },
+}
+
+impl Passage {
+    pub fn new(
+        standing: Standing,
+        server: Option<Server>,
+        cancel_key: Option<UpstreamCancelKey>,
+        upstream_micros: u64,
+        started: Mono,
+    ) -> Self {
+        Self {
+            server,
+            cancel_key,
+            upstream_micros,
+            from_client: Follower::new(),
+            from_server: Follower::new(),
+            counts: Counts::default(),
+            bytes_from_client: 0,
+            bytes_from_server: 0,
+            unanswered: 0,
+            in_transaction: false,
+            terminating: false,
+            ending: None,
+            started,
+            last_byte: started,
+            standing,
+        }
+    }
+
+    /// The next bytes from the client. Once the session is being ended, not one more of them reaches the server.
+    #[inline]
+    pub fn handle_client(&mut self, now: Mono, bytes: &[u8]) -> Verdict {
+        if self.ending.is_some() {
+            return Verdict::Drop;
+        }
+        self.last_byte = now;
+        let Self {
+            from_client,
+            counts,
+            unanswered,
+            terminating,
+            ..
+        } = self;
+        let followed = from_client.follow(bytes, &TagSet::FRONTEND_IN_RELAY, |head| {
+            counts.count_frontend(head);
+            match head.tag {
+                frontend::QUERY | frontend::SYNC | frontend::FUNCTION_CALL => {
+                    *unanswered = unanswered.saturating_add(1)
+                }
+                frontend::TERMINATE => *terminating = true,
+                _ => {}
+            }
+        });
+        match followed {
+            Ok(()) => {
+                self.bytes_from_client += bytes.len() as u64;
+                Verdict::Forward
+            }
+            Err(fault) => violation(fault, &mut self.bytes_from_client),
+        }
+    }
+
+    /// The next bytes from the server.
+    #[inline]
+    pub fn handle_server(&mut self, now: Mono, bytes: &[u8]) -> Verdict {
+        if self.ending.is_some() {
+            return self.last_message_of_server(bytes);
+        }
+        self.last_byte = now;
+        match self.follow_server(bytes) {
+            Ok(()) => Verdict::Forward,
+            Err(fault) => violation(fault, &mut self.bytes_from_server),
+        }
+    }
+
+    fn follow_server(&mut self, bytes: &[u8]) -> Result<(), FollowError> {
+        let Self {
+            from_server,
+            counts,
+            unanswered,
+            in_transaction,
+            ..
+        } = self;
+        from_server.follow(bytes, &TagSet::BACKEND_IN_RELAY, |head| {
+            counts.count_backend(head);
+            if head.tag == backend::READY_FOR_QUERY {
+                *unanswered = unanswered.saturating_sub(1);
+                *in_transaction = head.status != b'I';
+            }
+        })?;
+        self.bytes_from_server += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// While ending: finishes the message under way so that the client's last error stands at a boundary.
+    fn last_message_of_server(&mut self, bytes: &[u8]) -> Verdict {
+        if self.from_server.at_boundary() {
+            return Verdict::ForwardAndEnd(0);
+        }
+        let end = self.from_server.boundary_in(bytes);
+        let forward = end.unwrap_or(bytes.len());
+        match self.follow_server(bytes.get(..forward).unwrap_or(bytes)) {
+            Ok(()) if end.is_some() => Verdict::ForwardAndEnd(forward),
+            Ok(()) => Verdict::Forward,
+            Err(_) => Verdict::ForwardAndEnd(0),
+        }
+    }
+
+    /// From now on nothing more from the client is forwarded. The first reason stays.
+    pub fn end(&mut self, why: EndReason) {
+        self.ending.get_or_insert(why);
+    }
+
+    pub fn ending(&self) -> Option<EndReason> {
+        self.ending
+    }
+
+    /// No message of the server is under way: an error of our own may be put here.
+    pub fn at_server_boundary(&self) -> bool {
+        self.from_server.at_boundary()
+    }
+
+    /// Nothing is asked and nothing is open: a drain may end the session without anybody losing work.
+    pub fn is_quiet(&self) -> bool {
+        self.unanswered == 0 && !self.in_transaction && self.from_client.at_boundary() && self.from_server.at_boundary()
+    }
+
+    /// The client has said goodbye.
+    pub fn is_terminating(&self) -> bool {
+        self.terminating
+    }
+
+    /// When the session must next be looked at for its own limits; `None` when nothing but a swap concerns it.
+    pub fn next_deadline(&self, now: Mono, utc: Utc) -> Option<Mono> {
+        let limits = &self.standing.limits;
+        let length = limits
+            .session_length
+            .map(|seconds| self.started.after_millis(u64::from(seconds) * 1_000));
+        let idle = limits
+            .idle
+            .map(|seconds| self.last_byte.after_millis(u64::from(seconds) * 1_000));
+        [length, idle, self.standing.recheck_due(now, utc)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The limit of the grant that `now` exceeds.
+    pub fn exceeded(&self, now: Mono) -> Option<EndReason> {
+        let limits = &self.standing.limits;
+        let past = |since: Mono, limit: Option<u32>| {
+            limit.is_some_and(|seconds| now >= since.after_millis(u64::from(seconds) * 1_000))
+        };
+        if past(self.started, limits.session_length) {
+            Some(EndReason::LengthLimit)
+        } else if past(self.last_byte, limits.idle) {
+            Some(EndReason::IdleLimit)
+        } else {
+            None
+        }
+    }
+}
+
+fn violation(fault: FollowError, bytes: &mut u64) -> Verdict {
+    let legal = usize::try_from(fault.start).unwrap_or(0);
+    *bytes += legal as u64;
+    Verdict::Violation {
+        legal,
+        error: fault.error,
+    }
+}

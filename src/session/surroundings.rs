@@ -1,0 +1,62 @@
+//! What the gate may ask for while it handles one input: time, randomness, the policy in force, and the shared tables.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use postern_policy::decide::Permit;
+use postern_policy::model::ServerMethod;
+
+use crate::in_force::InForce;
+use crate::secret::Secret;
+use crate::time::{Mono, Utc};
+
+/// Answers are immediate: nothing here waits, reads a file or resolves a name.
+pub trait Surroundings {
+    fn now(&self) -> Mono;
+    fn utc(&self) -> Utc;
+    /// The policy that decisions are made against at this moment.
+    fn in_force(&self) -> Arc<InForce>;
+    /// 32 bytes that stay the same over restarts: the mock salts of unknown names are made of it.
+    fn gate_secret(&self) -> &[u8; 32];
+    fn random(&mut self, bytes: &mut [u8]);
+    /// Counts one more session of the identity under the grant; `false` when its limit is reached. Given back at the end
+    /// of the session by whoever answers here.
+    fn enter(&mut self, identity: &str, grant: &str, limit: Option<u32>) -> bool;
+    /// Where a permit leads: the addresses to try, and the credential of the role.
+    fn route(&mut self, in_force: &InForce, permit: &Permit) -> Result<Route, NoRoute>;
+    /// Shows `process_id` to the client for cancels; gives the secret that goes with it.
+    fn show_cancel_key(&mut self, process_id: u32) -> [u8; 32];
+    /// The password of the route's credential, for the methods that need it itself.
+    fn password(&self) -> Option<Secret>;
+    /// How long one decision took.
+    fn decided(&mut self, nanoseconds: u64);
+}
+
+/// The way to one role of one cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// How many addresses there are to try, in order. At least one.
+    pub candidates: usize,
+    /// Per candidate, milliseconds.
+    pub connect_timeout: u32,
+    /// From the connected socket to ReadyForQuery, milliseconds.
+    pub login_timeout: u32,
+    /// Whether the connection is upgraded to TLS with an SSLRequest.
+    pub tls: bool,
+    /// TLS proves chain and name: a cleartext password may be sent.
+    pub fully_verified: bool,
+    /// Whether `postern.*` settings are sent.
+    pub postern_settings: bool,
+    /// What the server may ask for.
+    pub methods: BTreeSet<ServerMethod>,
+    pub has_password: bool,
+}
+
+/// Why a permit leads nowhere at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoRoute {
+    /// No endpoint of the cluster has a known address.
+    NoAddress,
+    /// The role's secret is missing or unreadable.
+    NoCredential,
+}
