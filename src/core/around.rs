@@ -114,7 +114,6 @@ fn destinations(cluster: &ClusterView<'_>, credential: &Credential, addresses: &
             address,
             server,
             host: host.into(),
-            cluster: name.clone(),
             tls,
         }));
     };
