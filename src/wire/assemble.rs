@@ -7,13 +7,19 @@ use zeroize::Zeroizing;
 
 use super::{WireError, initial};
 
-/// A tagged message with its five bytes of header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A tagged message with its five bytes of header. `Debug` shows no content: it may be a password.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a> {
     pub tag: u8,
     pub body: &'a [u8],
     /// All of it, to be passed on as it came.
     pub whole: &'a [u8],
+}
+
+impl std::fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Message({} of {} bytes)", self.tag.escape_ascii(), self.whole.len())
+    }
 }
 
 impl<'a> Message<'a> {
@@ -233,6 +239,17 @@ mod tests {
         let expected = Err(WireError::UnexpectedMessage { tag: b'Q' });
         assert_eq!(Assembler::new().take_message(b"Q", limit), expected);
         assert_eq!(Assembler::new().take_message(b"Q\0\0\0\x05\0", limit), expected);
+    }
+
+    #[test]
+    fn debug_does_not_show_the_content() {
+        let taken = Assembler::new()
+            .take_message(PASSWORD, limit)
+            .map(|taken| format!("{taken:?}"));
+        assert_eq!(
+            taken,
+            Ok("Taken { consumed: 12, message: Some(Message(p of 12 bytes)) }".to_owned())
+        );
     }
 
     #[test]

@@ -8,11 +8,20 @@ use super::{WireError, write};
 /// Least and greatest length of a cancel key (CancelRequest, BackendKeyData: "between 4 and 256 bytes").
 pub const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 4..=256;
 
-/// What a CancelRequest carries. Not the same as a server's own pair: ours names a session of the gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a CancelRequest carries. Not the same as a server's own pair: ours names a session of the gate. The key is a
+/// secret and is not printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CancelRequest<'a> {
     pub process_id: u32,
     pub key: &'a [u8],
+}
+
+impl std::fmt::Debug for CancelRequest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CancelRequest")
+            .field("process_id", &self.process_id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> CancelRequest<'a> {
@@ -39,4 +48,18 @@ pub(super) fn checked_key(key: &[u8]) -> Result<&[u8], WireError> {
         return Err(WireError::TrailingBytes);
     }
     Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_does_not_show_the_key() {
+        let request = CancelRequest {
+            process_id: 5,
+            key: b"marker",
+        };
+        assert_eq!(format!("{request:?}"), "CancelRequest { process_id: 5, .. }");
+    }
 }

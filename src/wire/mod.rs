@@ -69,4 +69,26 @@ impl WireError {
             Self::UnknownCode { .. } => "unknown_code",
         }
     }
+
+    /// What a client hears (08P01), in PostgreSQL's words for the same fault.
+    pub fn client_text(&self) -> String {
+        match self {
+            Self::UnexpectedMessage { tag } => format!("invalid frontend message type {tag}"),
+            Self::LengthTooSmall { .. } | Self::LengthTooLarge { .. } => "invalid message length".to_owned(),
+            Self::Truncated => "insufficient data left in message".to_owned(),
+            Self::MissingTerminator => "invalid string in message".to_owned(),
+            Self::TrailingBytes | Self::UnknownCode { .. } => "invalid message format".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_type_is_told_as_postgresql_does() {
+        let told = WireError::UnexpectedMessage { tag: b'p' }.client_text();
+        assert_eq!(told, "invalid frontend message type 112");
+    }
 }
