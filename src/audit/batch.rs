@@ -29,6 +29,19 @@ impl Batch {
         self.text.len() - start
     }
 
+    /// Puts a line before all others.
+    pub fn push_first(&mut self, record: &Record) {
+        let mut first = String::new();
+        encode(record, &mut first);
+        self.text.insert_str(0, &first);
+        self.lines.iter_mut().for_each(|line| line.end += first.len());
+        let line = Line {
+            end: first.len(),
+            ticket: None,
+        };
+        self.lines.insert(0, line);
+    }
+
     /// Takes the last line off again, if it has no ticket.
     pub fn pop(&mut self) {
         self.lines.pop_if(|last| last.ticket.is_none());
@@ -141,6 +154,21 @@ mod tests {
                     .count()
             );
         }
+    }
+
+    #[test]
+    fn a_line_put_first_shifts_the_others() {
+        let (mut batch, lengths) = three();
+        let others = batch.bytes().to_vec();
+        batch.push_first(&line(0));
+        let first = batch.bytes().len() - others.len();
+        assert_eq!(batch.bytes()[first..], others);
+        let mut told = Vec::new();
+        let settled = batch.settle(first + lengths[0], |ticket, result| {
+            told.push((ticket.session, result.is_ok()))
+        });
+        assert_eq!((settled, told), (2, vec![(1, true), (3, false)]));
+        assert_eq!(batch.bytes(), &others[lengths[0]..lengths[0] + lengths[1]]);
     }
 
     #[test]

@@ -23,9 +23,9 @@ pub struct RecordFile {
 /// How a file was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
-    /// Bytes in it now, all of them whole lines.
+    /// Bytes in it now.
     pub length: u64,
-    /// Bytes of a torn last line. It has been ended with a line feed.
+    /// Those of them that are a torn last line.
     pub torn: u64,
 }
 
@@ -51,14 +51,14 @@ pub enum OpenError {
 }
 
 impl RecordFile {
-    /// Opens or creates the file, and ends a torn last line.
+    /// Opens or creates the file, and measures a torn last line.
     ///
     /// # Errors
     /// Where it cannot be opened, is written to by another process, or can never satisfy `synced`.
     pub fn open(path: &Path, synced: bool) -> Result<(Self, Found), OpenError> {
         let at = || path.to_path_buf();
         let open_error = |error| OpenError::Open { path: at(), error };
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .append(true)
             .create(true)
             .mode(MODE)
@@ -83,11 +83,7 @@ impl RecordFile {
             fs::TryLockError::Error(error) => open_error(error),
         })?;
         let torn = torn_tail(path).map_err(|error| OpenError::ReadTail { path: at(), error })?;
-        let mut length = metadata.len();
-        if torn > 0 {
-            file.write_all(b"\n").map_err(open_error)?;
-            length += 1;
-        }
+        let length = metadata.len();
         if synced {
             sync_directory(path).map_err(open_error)?;
         }

@@ -17,9 +17,9 @@ pub trait Sink {
 /// A sink whose content is whole lines, as far as the sink lets it.
 pub struct Output<S> {
     pub sink: S,
-    /// Bytes of whole lines in the sink.
+    /// Bytes in the sink that stay.
     length: u64,
-    /// Part of a line stands behind `length` and could not be cut off.
+    /// They end in the middle of a line: one that was found so, or that could not be cut off.
     torn: bool,
     /// Whether a line counts as written only when it is on the disk.
     synced: bool,
@@ -34,12 +34,12 @@ pub struct Appended {
 }
 
 impl<S: Sink> Output<S> {
-    /// `length` is what the sink has already, all of it whole lines.
-    pub fn new(sink: S, length: u64, synced: bool) -> Self {
+    /// `length` is what the sink has already, and `torn` says that it does not end with a whole line.
+    pub fn new(sink: S, length: u64, torn: bool, synced: bool) -> Self {
         Self {
             sink,
             length,
-            torn: false,
+            torn,
             synced,
         }
     }
@@ -161,7 +161,7 @@ mod tests {
             step,
             ..Faulty::default()
         };
-        Output::new(sink, 4, false)
+        Output::new(sink, 4, false, false)
     }
 
     #[test]

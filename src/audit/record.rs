@@ -285,6 +285,18 @@ pub struct PolicyFault {
     pub message: String,
 }
 
+impl From<&postern_policy::fault::Fault> for PolicyFault {
+    fn from(fault: &postern_policy::fault::Fault) -> Self {
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Self {
+            file: fault.file.clone(),
+            line: number(fault.line),
+            column: number(fault.column),
+            message: fault.message.clone(),
+        }
+    }
+}
+
 /// Faults of one rejected policy that are written.
 pub const POLICY_FAULTS_CAP: usize = 50;
 

@@ -48,6 +48,8 @@ pub struct Figures {
     pub records: u64,
     pub bytes: u64,
     pub batches: u64,
+    /// Times that a core woke the writer, a system call each.
+    pub wakes: u64,
     /// Records lost.
     pub dropped: u64,
     /// Attempts counted in an aggregate instead of a line of their own.
@@ -126,6 +128,7 @@ impl Recorder {
             records: shared.records.load(Ordering::Relaxed),
             bytes: shared.bytes.load(Ordering::Relaxed),
             batches: shared.batches.load(Ordering::Relaxed),
+            wakes: shared.wakes.load(Ordering::Relaxed),
             dropped: dropped.iter().map(|count| count.total()).sum(),
             aggregated: shared.aggregated.load(Ordering::Relaxed),
             refused: shared.refused.load(Ordering::Relaxed),
@@ -191,6 +194,7 @@ pub(super) struct Shared {
     pub records: AtomicU64,
     pub bytes: AtomicU64,
     pub batches: AtomicU64,
+    wakes: AtomicU64,
     pub failures: AtomicU64,
 }
 
@@ -217,6 +221,7 @@ impl Shared {
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             batches: AtomicU64::new(0),
+            wakes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
         }
     }
@@ -234,6 +239,7 @@ impl Shared {
             && self.asleep.swap(false, Ordering::AcqRel)
             && let Some(writer) = self.writer.get()
         {
+            self.wakes.fetch_add(1, Ordering::Relaxed);
             writer.unpark();
         }
     }

@@ -80,7 +80,7 @@ impl Turn {
             strangers_budget: Budget::new(settings.pre_proof_bytes_per_second, now),
             settings,
             tell,
-            output: Output::new(file, found.length, synced),
+            output: Output::new(file, found.length, found.torn > 0, synced),
             batch: Batch::default(),
             failure: None,
             nothing_dropped: utc,
@@ -303,7 +303,10 @@ impl Turn {
         let synced = self.settings.durability == config::Durability::Synced;
         match RecordFile::open(&self.settings.file, synced) {
             Ok((file, found)) => {
-                let old = std::mem::replace(&mut self.output, Output::new(file, found.length, synced));
+                let old = std::mem::replace(
+                    &mut self.output,
+                    Output::new(file, found.length, found.torn > 0, synced),
+                );
                 self.close(old);
                 self.tell_torn_tail(found);
                 if let Some(failure) = &mut self.failure {
@@ -327,12 +330,12 @@ impl Turn {
         }
     }
 
+    /// Right behind the torn line, whatever else waits to be written.
     fn tell_torn_tail(&mut self, found: Found) {
         if found.torn > 0 {
-            self.say(Audit::TornTail {
-                at: utc_now(),
-                bytes: found.torn,
-            });
+            let (at, bytes) = (utc_now(), found.torn);
+            let torn = Audit::TornTail { at, bytes };
+            self.batch.push_first(&Record::Audit(Box::new(torn)));
         }
     }
 
