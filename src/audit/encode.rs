@@ -2,6 +2,8 @@
 //!
 //! Absent facts are absent members. What a client said of itself stands in `asked` and nowhere else.
 
+use std::fmt::Write as _;
+
 use core::net::{IpAddr, SocketAddr};
 
 use super::json::{Object, push_hex, push_string};
@@ -348,11 +350,24 @@ fn write_traffic(line: &mut Object<'_>, key: &str, traffic: &Traffic) {
     line.object(key, |object| {
         object.number("bytes", traffic.bytes);
         object.object("messages", |messages| {
-            for (name, count) in &traffic.messages {
-                messages.number(name, *count);
+            let mut name = String::with_capacity(4);
+            for (tag, count) in &traffic.messages {
+                name.clear();
+                write_message_name(&mut name, *tag);
+                messages.number(&name, *count);
             }
         });
     });
+}
+
+/// The letter of the message type; what is no letter or digit, as `0x..`.
+fn write_message_name(name: &mut String, tag: u8) {
+    if tag.is_ascii_alphanumeric() {
+        name.push(char::from(tag));
+    } else {
+        // Writing to a String cannot fail.
+        write!(name, "0x{tag:02x}").unwrap_or_default();
+    }
 }
 
 fn capped(text: &str) -> &str {

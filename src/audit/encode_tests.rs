@@ -111,11 +111,11 @@ fn full_end() -> End {
         duration_micros: 1_000_000,
         from_client: Traffic {
             bytes: 40,
-            messages: Box::new([("query", 2), ("terminate", 1)]),
+            messages: Box::new([(b'Q', 2), (b'X', 1)]),
         },
         from_server: Traffic {
             bytes: 900,
-            messages: Box::new([("data_row", 3)]),
+            messages: Box::new([(b'1', 1), (0, 3)]),
         },
         transactions: 2,
         ..End::new(AT, session(), EndReason::PolicyChanged)
@@ -167,8 +167,8 @@ fn end() {
             r#","server_error":{{"message":"{}","truncated":true}},"sqlstate":"57P01""#,
             "x".repeat(256)
         ),
-        r#","micros":{"upstream":900,"session":1000000},"from_client":{"bytes":40,"messages":{"query":2,"terminate":1}}"#,
-        r#","from_server":{"bytes":900,"messages":{"data_row":3}},"transactions":2}"#,
+        r#","micros":{"upstream":900,"session":1000000},"from_client":{"bytes":40,"messages":{"Q":2,"X":1}}"#,
+        r#","from_server":{"bytes":900,"messages":{"1":1,"0x00":3}},"transactions":2}"#,
     ];
     assert_eq!(line(&Record::End(Box::new(full_end()))), expected.concat());
 }

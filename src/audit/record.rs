@@ -121,7 +121,7 @@ pub struct End {
     pub duration_micros: u64,
     pub from_client: Traffic,
     pub from_server: Traffic,
-    /// Transactions that ended, explicit or implicit, well or badly; a lone Sync is none.
+    /// ReadyForQuery messages that ended a transaction or an implicit one (status `I`).
     pub transactions: u64,
 }
 
@@ -254,15 +254,8 @@ pub struct Micros {
 pub struct Traffic {
     /// Plaintext bytes of relayed messages.
     pub bytes: u64,
-    /// Message types by the names of `wire::tag`, and how many of each came: each type at most once, only those that came.
-    pub messages: Box<[(&'static str, u64)]>,
-}
-
-impl Traffic {
-    pub fn new(bytes: u64, messages: impl Iterator<Item = (&'static str, u64)>) -> Self {
-        let messages = messages.collect();
-        Self { bytes, messages }
-    }
+    /// Message type and how many of it came; each type at most once, only those that came.
+    pub messages: Box<[(u8, u64)]>,
 }
 
 /// What happened to the policy.

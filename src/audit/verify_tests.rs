@@ -3,7 +3,7 @@ use super::*;
 
 const PERMIT: &str = r#"{"event":"attempt","session":"s1","outcome":"permitted","reason":"ok"}"#;
 const DENIAL: &str = r#"{"event":"attempt","session":"s2","outcome":"denied","reason":"no_grant"}"#;
-const END: &str = r#"{"event":"end","session":"s1","how":"client_terminate","from_client":{"messages":{"query":1}}}"#;
+const END: &str = r#"{"event":"end","session":"s1","how":"client_terminate","from_client":{"messages":{"Q":1}}}"#;
 
 fn report(text: &str) -> Report {
     let mut verification = Verification::default();
