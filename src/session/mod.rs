@@ -27,3 +27,6 @@ pub use order::Order;
 pub use passage::{Passage, Verdict};
 pub use standing::Standing;
 pub use surroundings::{NoRoute, Route, Surroundings};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,365 @@
+//! A gate between a scripted client and a scripted server.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use postern_policy::decide::Permit;
+use postern_policy::model::{
+    Access, AuthenticationRule, Cluster, Conditions, Endpoint, Grant, Identity, Limits, Method, Model, NamePattern,
+    ReplicationRight, RequiredProofs, RoleCredential, ServerMethod, ServerTls, ServerTlsMode, Subjects, Transport,
+};
+use postern_policy::snapshot::Snapshot;
+
+use crate::audit::{Attempt, End, Peer, Server, ServerAddress, SessionIds};
+use crate::identity::scram::{self, client, verifier};
+use crate::in_force::InForce;
+use crate::secret::Secret;
+use crate::session::{Entrance, Gate, NoRoute, Order, Passage, Route, Surroundings, TlsMode};
+use crate::time::{Mono, Utc};
+use crate::wire::authentication::{self, Authentication, SaslInitialResponse};
+use crate::wire::backend::{self, BackendKeyData, ParameterStatus, TransactionStatus};
+use crate::wire::initial::{self, ProtocolVersion};
+
+pub const PASSWORD: &[u8] = b"marker-password";
+pub const SERVER_PROCESS: u32 = 4242;
+
+/// One identity `alice`, one grant to database `app` as role `app_rw`, SCRAM everywhere.
+pub fn model() -> Model {
+    let mut model = Model::default();
+    let scram = Some(verifier::make(PASSWORD, &[7; 16], 4096));
+    model.identities.insert(
+        "alice".into(),
+        Identity {
+            scram,
+            ..Identity::default()
+        },
+    );
+    let role = RoleCredential {
+        password_file: Some("app_rw".into()),
+        methods: BTreeSet::from([ServerMethod::Trust]),
+        ..RoleCredential::default()
+    };
+    let cluster = Cluster {
+        tenant: None,
+        endpoints: vec![Endpoint::Tcp {
+            host: "192.0.2.1".into(),
+            port: 5432,
+        }],
+        tls: ServerTls {
+            mode: ServerTlsMode::Disable,
+            ..ServerTls::default()
+        },
+        connect_timeout: 3_000,
+        login_timeout: 10_000,
+        postern_settings: true,
+        roles: BTreeMap::from([("app_rw".into(), role)]),
+    };
+    model.clusters.insert("main".into(), cluster);
+    model.grants.insert("alice-app".into(), grant());
+    model.authentication.push(AuthenticationRule {
+        name: "everyone".into(),
+        listeners: BTreeSet::new(),
+        transport: Transport::Any,
+        networks: vec![],
+        databases: vec![],
+        users: vec![],
+        method: Method::ScramSha256,
+        scram_iterations: 4096,
+    });
+    model
+}
+
+pub fn grant() -> Grant {
+    Grant {
+        subjects: Subjects {
+            identities: BTreeSet::from(["alice".into()]),
+            ..Subjects::default()
+        },
+        databases: vec![NamePattern::Exact("app".into())],
+        cluster: "main".into(),
+        role: "app_rw".into(),
+        access: Access::ReadWrite,
+        conditions: Conditions::default(),
+        proofs: RequiredProofs::default(),
+        replication: ReplicationRight::No,
+        limits: Limits::default(),
+        settings: BTreeMap::from([("statement_timeout".into(), "30s".into())]),
+    }
+}
+
+/// What the gate sees of the world. Randomness is a counter: conversations repeat byte for byte.
+pub struct World {
+    pub now: Mono,
+    pub in_force: Arc<InForce>,
+    pub places: u32,
+    pub candidates: usize,
+    random: u8,
+}
+
+impl World {
+    pub fn new(model: &Model) -> Self {
+        Self {
+            now: Mono(1_000_000),
+            in_force: in_force(model, 1),
+            places: 1,
+            candidates: 1,
+            random: 0,
+        }
+    }
+}
+
+pub fn in_force(model: &Model, generation: u64) -> Arc<InForce> {
+    let snapshot = Snapshot::of(model, generation).expect("a valid policy");
+    Arc::new(InForce::new(snapshot).expect("a policy that trusts"))
+}
+
+impl Surroundings for World {
+    fn now(&self) -> Mono {
+        self.now
+    }
+
+    fn utc(&self) -> Utc {
+        Utc(1_700_000_000_000_000)
+    }
+
+    fn in_force(&self) -> Arc<InForce> {
+        self.in_force.clone()
+    }
+
+    fn gate_secret(&self) -> &[u8; 32] {
+        &[9; 32]
+    }
+
+    fn random(&mut self, bytes: &mut [u8]) {
+        self.random += 1;
+        bytes.fill(self.random);
+    }
+
+    fn enter(&mut self, _identity: &str, _grant: &str, _limit: Option<u32>) -> bool {
+        let free = self.places > 0;
+        self.places = self.places.saturating_sub(1);
+        free
+    }
+
+    fn route(&mut self, _in_force: &InForce, _permit: &Permit) -> Result<Route, NoRoute> {
+        Ok(Route {
+            candidates: self.candidates,
+            connect_timeout: 3_000,
+            login_timeout: 10_000,
+            tls: false,
+            fully_verified: false,
+            postern_settings: true,
+            methods: BTreeSet::from([ServerMethod::Trust]),
+            has_password: false,
+        })
+    }
+
+    fn show_cancel_key(&mut self, _process_id: u32) -> [u8; 32] {
+        [5; 32]
+    }
+
+    fn password(&self) -> Option<Secret> {
+        None
+    }
+
+    fn decided(&mut self, _nanoseconds: u64) {}
+}
+
+/// A gate, what it has said, and what it has asked for.
+pub struct Conversation {
+    pub gate: Gate,
+    pub world: World,
+    /// Bytes per call towards the gate; the whole input where it is large.
+    pub piece: usize,
+    pub to_client: Vec<u8>,
+    pub to_server: Vec<u8>,
+    pub attempts: Vec<Attempt>,
+    pub ends: Vec<End>,
+    pub passage: Option<Box<Passage>>,
+    pub connects: Vec<usize>,
+    pub cancels: Vec<(u32, Vec<u8>)>,
+    pub closed: bool,
+    /// Whether the record's writer works.
+    pub recording: bool,
+    /// Input that the gate has left for the relay.
+    pub left_over: Vec<u8>,
+}
+
+impl Conversation {
+    pub fn new(world: World, piece: usize, tls: TlsMode) -> Self {
+        let entrance = Entrance {
+            session: SessionIds::new(1, 0).draw(),
+            listener: "local".into(),
+            tls,
+            peer: Peer::Ip(([127, 0, 0, 1], 40_000).into()),
+            proxy: None,
+            accepted: world.now,
+            startup_timeout: 10_000,
+            authentication_timeout: 60_000,
+            refusing: None,
+        };
+        Self {
+            gate: Gate::new(entrance),
+            world,
+            piece,
+            to_client: Vec::new(),
+            to_server: Vec::new(),
+            attempts: Vec::new(),
+            ends: Vec::new(),
+            passage: None,
+            connects: Vec::new(),
+            cancels: Vec::new(),
+            closed: false,
+            recording: true,
+            left_over: Vec::new(),
+        }
+    }
+
+    /// The client sends; piece by piece.
+    pub fn client(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(self.piece) {
+            let mut input = piece;
+            if !self.closed && self.left_over.is_empty() {
+                self.gate.handle_client(&mut self.world, &mut input);
+            }
+            self.left_over.extend_from_slice(input);
+            self.drain();
+        }
+    }
+
+    pub fn server(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(self.piece) {
+            let mut input = piece;
+            self.gate.handle_server(&mut self.world, &mut input);
+            self.drain();
+        }
+    }
+
+    pub fn time(&mut self, millis: u64) {
+        self.world.now = self.world.now.after_millis(millis);
+        self.gate.handle_timeout(&mut self.world);
+        self.drain();
+    }
+
+    pub fn connected(&mut self) {
+        let address = ServerAddress::Ip(([192, 0, 2, 1], 5432).into());
+        self.gate
+            .handle_connected(&mut self.world, Server { address, process: None });
+        self.drain();
+    }
+
+    /// Sends what is to be sent and carries out every order.
+    pub fn drain(&mut self) {
+        loop {
+            self.to_client.extend_from_slice(&self.gate.take_to_client());
+            self.to_server.extend_from_slice(&self.gate.take_to_server());
+            match self.gate.poll_order() {
+                None => return,
+                Some(order) => self.obey(order),
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        assert!(!self.closed, "an order behind the close");
+        match order {
+            Order::RecordAttempt { attempt, tell } => {
+                if !tell || self.recording {
+                    self.attempts.push(*attempt);
+                }
+                if tell {
+                    self.gate.handle_recorded(&mut self.world, self.recording);
+                }
+            }
+            Order::RecordEnd(end) => self.ends.push(*end),
+            Order::Connect { candidate } => self.connects.push(candidate),
+            Order::Cancel { process_id, key } => self.cancels.push((process_id, key)),
+            Order::Relay(passage) => self.passage = Some(passage),
+            Order::Close => self.closed = true,
+            Order::CloseServer | Order::StartClientTls { .. } | Order::StartServerTls | Order::DeriveKeys { .. } => {}
+        }
+    }
+
+    /// SQLSTATE and text of the error that the client has got.
+    pub fn error(&self) -> Option<(String, String)> {
+        let at = self
+            .to_client
+            .windows(5)
+            .rposition(|window| window[0] == b'E' && window[1..3] == [0, 0])?;
+        let fields = crate::wire::error::Fields::decode(self.to_client.get(at + 5..)?).ok()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Some((text(&fields.sqlstate()?), text(fields.message()?)))
+    }
+}
+
+/// A StartupMessage of protocol 3.0.
+pub fn startup(pairs: &[(&str, &str)]) -> Vec<u8> {
+    startup_of(ProtocolVersion::V3_0, pairs)
+}
+
+pub fn startup_of(version: ProtocolVersion, pairs: &[(&str, &str)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    initial::encode_startup(
+        &mut out,
+        version,
+        pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())),
+    );
+    out
+}
+
+/// The client's end of SCRAM, driven by what the gate has sent.
+pub fn prove(conversation: &mut Conversation, password: &[u8]) {
+    let mut first = Vec::new();
+    let expect = client::begin(client::Binding::None, [1; scram::NONCE_BYTES], &mut first);
+    let mut message = Vec::new();
+    let response = SaslInitialResponse {
+        mechanism: scram::SCRAM_SHA_256.as_bytes(),
+        data: Some(&first),
+    };
+    response.encode(&mut message);
+    conversation.client(&message);
+    let Some(server_first) = last_sasl(&conversation.to_client) else {
+        return;
+    };
+    let need = expect.handle(&server_first, 1_000_000).expect("a good first message");
+    let keys = scram::derive(password, &need.salt, need.iterations);
+    let mut last = Vec::new();
+    let _expect_final = need.proceed(&keys, &mut last);
+    let mut message = Vec::new();
+    authentication::encode_sasl_response(&mut message, &last);
+    conversation.client(&message);
+}
+
+fn last_sasl(sent: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = sent;
+    let mut found = None;
+    while let Some((header, _)) = rest.split_first_chunk::<5>() {
+        let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize + 1;
+        let body = rest.get(5..length)?;
+        if header[0] == b'R'
+            && let Ok(Authentication::SaslContinue(data)) = Authentication::decode(body)
+        {
+            found = Some(data.to_vec());
+        }
+        rest = rest.get(length..)?;
+    }
+    found
+}
+
+/// What a server says from AuthenticationOk to ReadyForQuery.
+pub fn server_greeting() -> Vec<u8> {
+    let mut out = Vec::new();
+    authentication::encode_ok(&mut out);
+    ParameterStatus {
+        name: b"server_version",
+        value: b"15.18",
+    }
+    .encode(&mut out);
+    BackendKeyData {
+        process_id: SERVER_PROCESS,
+        key: b"key!",
+    }
+    .encode(&mut out);
+    backend::encode_ready_for_query(&mut out, TransactionStatus::Idle);
+    out
+}

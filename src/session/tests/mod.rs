@@ -1,0 +1,5 @@
+//! Whole conversations through a gate, without a socket: a client, a server and a clock that the test turns.
+
+mod conversation;
+mod login;
+mod refusals;
