@@ -193,6 +193,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::identity::certificate::CertificateRefusal;
 
     /// Every list at once: name -> found again, all different, `snake_case`.
     macro_rules! check_names {
@@ -214,6 +215,14 @@ mod tests {
             }
             assert_eq!($type::from_name("nothing_of_the_kind"), None);
         }};
+    }
+
+    /// The session maps by name: a refusal without a reason of its name would be recorded as something else.
+    #[test]
+    fn every_refusal_of_a_certificate_has_a_reason_of_its_name() {
+        for refusal in CertificateRefusal::ALL {
+            assert!(Reason::from_name(refusal.as_str()).is_some(), "{}", refusal.as_str());
+        }
     }
 
     #[test]

@@ -121,7 +121,7 @@ pub struct End {
     pub duration_micros: u64,
     pub from_client: Traffic,
     pub from_server: Traffic,
-    /// ReadyForQuery messages that ended a transaction or an implicit one (status `I`).
+    /// Transactions that ended, explicit or implicit, well or badly; a lone Sync is none.
     pub transactions: u64,
 }
 
