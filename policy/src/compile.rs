@@ -76,7 +76,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    fn of(archive: &[u8]) -> Self {
+    pub fn of(archive: &[u8]) -> Self {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, archive).as_ref());
         Self {
@@ -86,7 +86,7 @@ impl Header {
         }
     }
 
-    fn encode(&self) -> [u8; HEADER] {
+    pub fn encode(&self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&self.version.to_le_bytes());

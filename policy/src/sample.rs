@@ -1,6 +1,12 @@
 //! A small policy with something of everything, for the tests of this crate.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, SerialNumber, date_time_ymd,
+};
 
 use crate::model::*;
 use crate::time::Utc;
@@ -91,19 +97,23 @@ pub(crate) fn policy() -> Model {
 }
 
 fn providers() -> BTreeMap<String, Provider> {
-    let authority = |domains: &[&str]| {
-        Provider::CertificateAuthority(CertificateAuthority {
-            roots: vec![ROOT.to_vec()],
-            crls: vec![],
-            crl: CrlMode::Optional,
-            crl_max_age: Some(3600),
-            trust_domains: set(domains),
-        })
+    let corp = CertificateAuthority {
+        roots: vec![authority().root.clone()],
+        crls: vec![authority().crl.clone()],
+        crl: CrlMode::Required,
+        crl_max_age: Some(3600),
+        trust_domains: set(&["corp"]),
     };
-    BTreeMap::from([
-        ("corp".to_owned(), authority(&["corp"])),
-        ("partner".to_owned(), authority(&["partner.example"])),
-    ])
+    let partner = CertificateAuthority {
+        roots: vec![authority().other_root.clone()],
+        crls: vec![],
+        crl: CrlMode::Optional,
+        crl_max_age: None,
+        trust_domains: set(&["partner.example"]),
+    };
+    [("corp", corp), ("partner", partner)]
+        .map(|(name, authority)| (name.to_owned(), Provider::CertificateAuthority(authority)))
+        .into()
 }
 
 fn identities() -> BTreeMap<String, Identity> {
@@ -158,7 +168,7 @@ fn clusters() -> BTreeMap<String, Cluster> {
         ],
         tls: ServerTls {
             mode: ServerTlsMode::VerifyFull,
-            roots: vec![ROOT.to_vec()],
+            roots: vec![authority().root.clone()],
             server_name: Some("db.corp".to_owned()),
             pinned_key: Some([9; 32]),
             common_name: Some("db".to_owned()),
@@ -242,5 +252,36 @@ fn authentication() -> Vec<AuthenticationRule> {
     vec![machines, people, rule("rest", Transport::Any, Method::ScramSha256)]
 }
 
-/// Stands for a certificate where nothing looks inside.
-const ROOT: &[u8] = b"DER";
+/// DER.
+struct Authority {
+    root: Vec<u8>,
+    crl: Vec<u8>,
+    other_root: Vec<u8>,
+}
+
+/// The same one for the whole test process.
+fn authority() -> &'static Authority {
+    static AUTHORITY: OnceLock<Authority> = OnceLock::new();
+    AUTHORITY.get_or_init(|| {
+        let mut params = CertificateParams::new(vec![]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::CrlSign, KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().unwrap();
+        let root = params.self_signed(&key).unwrap();
+        let other_root = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let crl = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 1),
+            next_update: date_time_ymd(2026, 2, 1),
+            crl_number: SerialNumber::from(1u64),
+            issuing_distribution_point: None,
+            revoked_certs: vec![],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let crl = crl.signed_by(&Issuer::new(params, key)).unwrap();
+        Authority {
+            root: root.der().to_vec(),
+            crl: crl.der().to_vec(),
+            other_root: other_root.der().to_vec(),
+        }
+    })
+}

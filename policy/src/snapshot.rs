@@ -11,6 +11,7 @@ use rkyv::util::AlignedVec;
 use crate::archive::layout::ArchivedImage;
 use crate::archive::read::Astray;
 use crate::archive::verify::Inconsistent;
+use crate::check::{ModelFault, check};
 use crate::compile::{ALIGNMENT, CompileFault, FORMAT_VERSION, HEADER, Header, compile};
 use crate::model::Model;
 
@@ -65,6 +66,9 @@ pub enum SnapshotFault {
     Layout(String),
     #[error(transparent)]
     Inconsistent(#[from] Inconsistent),
+    /// As the text would be refused.
+    #[error("the snapshot breaks the rules of a policy: {}", in_words(.0))]
+    Policy(Vec<ModelFault>),
     #[error(transparent)]
     Compile(#[from] CompileFault),
 }
@@ -89,8 +93,11 @@ impl Snapshot {
         let hash = check_header(bytes.bytes())?;
         let image = rkyv::access::<ArchivedImage, rancor::Error>(archive(bytes.bytes()))
             .map_err(|error| SnapshotFault::Layout(error.to_string()))?;
-        image.verify()?;
-        image.model_without_identities()?;
+        let shared = image.verify()?;
+        let faults = check(&image.model_to_check(&shared)?);
+        if !faults.is_empty() {
+            return Err(SnapshotFault::Policy(faults));
+        }
         Ok(Self {
             bytes,
             hash,
@@ -140,6 +147,15 @@ impl fmt::Debug for Snapshot {
     }
 }
 
+/// The first fault, and how many more there are.
+fn in_words(faults: &[ModelFault]) -> String {
+    match faults {
+        [] => String::new(),
+        [only] => only.to_string(),
+        [first, more @ ..] => format!("{first} (and {} more)", more.len()),
+    }
+}
+
 fn archive(bytes: &[u8]) -> &[u8] {
     bytes.get(HEADER..).unwrap_or_default()
 }
@@ -165,4 +181,113 @@ fn check_header(bytes: &[u8]) -> Result<[u8; 32], SnapshotFault> {
         return Err(SnapshotFault::Misaligned);
     }
     Ok(header.hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    fn load(bytes: &[u8]) -> Result<Snapshot, SnapshotFault> {
+        Snapshot::load(Box::new(HeapBytes::copy_of(bytes)), 1)
+    }
+
+    /// A snapshot whose header is right for whatever its archive has become.
+    fn sealed_again(mut bytes: Vec<u8>) -> Vec<u8> {
+        let header = Header::of(&bytes[HEADER..]).encode();
+        bytes[..HEADER].copy_from_slice(&header);
+        bytes
+    }
+
+    #[test]
+    fn loads_what_compile_made() {
+        let snapshot = load(&compile(&sample::policy()).unwrap()).unwrap();
+        assert_eq!((snapshot.generation(), snapshot.identity_count()), (1, 3));
+    }
+
+    #[test]
+    fn every_flipped_byte_is_refused() {
+        let bytes = compile(&sample::policy()).unwrap();
+        for place in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[place] ^= 0x10;
+            assert!(load(&flipped).is_err(), "byte {place}");
+        }
+    }
+
+    #[test]
+    fn every_truncation_and_every_addition_is_refused() {
+        let bytes = compile(&sample::policy()).unwrap();
+        for length in 0..bytes.len() {
+            assert!(load(&bytes[..length]).is_err(), "{length} bytes");
+        }
+        assert!(matches!(
+            load(&[bytes.as_slice(), &[0]].concat()),
+            Err(SnapshotFault::Length { .. })
+        ));
+    }
+
+    /// Not a promise (whoever can write a hash can write a policy): no byte makes loading panic, and what does load says a
+    /// policy that compiles to the very same archive, its DER and time zones apart.
+    #[test]
+    fn flipped_bytes_under_a_right_hash_are_refused_or_are_another_policy() {
+        let bytes = compile(&sample::policy()).unwrap();
+        for place in HEADER..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[place] ^= 0x01;
+            let flipped = sealed_again(flipped);
+            let Ok(snapshot) = load(&flipped) else { continue };
+            let model = snapshot.model().unwrap();
+            let again = Snapshot::of(&model, 1).unwrap();
+            assert_eq!(again.model().unwrap(), model, "byte {place}");
+        }
+    }
+
+    #[test]
+    fn another_version_says_so() {
+        let mut bytes = compile(&Model::default()).unwrap();
+        bytes[8] = 99;
+        assert!(matches!(load(&bytes), Err(SnapshotFault::Version(99))));
+    }
+
+    #[test]
+    fn an_address_off_the_cache_line_is_refused() {
+        struct Shifted(AlignedVec<ALIGNMENT>);
+        #[allow(unsafe_code, reason = "see SAFETY")]
+        // SAFETY: as `HeapBytes`.
+        unsafe impl SnapshotBytes for Shifted {
+            fn bytes(&self) -> &[u8] {
+                &self.0[8..]
+            }
+        }
+        let mut shifted = AlignedVec::new();
+        shifted.extend_from_slice(&[0; 8]);
+        shifted.extend_from_slice(&compile(&Model::default()).unwrap());
+        assert!(matches!(
+            Snapshot::load(Box::new(Shifted(shifted)), 1),
+            Err(SnapshotFault::Misaligned)
+        ));
+    }
+
+    #[test]
+    fn hot_records_are_whole_cache_lines() {
+        let snapshot = Snapshot::of(&sample::policy(), 1).unwrap();
+        let image = snapshot.image();
+        assert_eq!(image.identities.as_ptr() as usize % 64, 0);
+        assert_eq!(image.grants.as_ptr() as usize % 64, 0);
+    }
+
+    #[test]
+    fn a_policy_that_the_text_would_not_get_through_is_refused() {
+        let mut model = sample::policy();
+        model.identities.get_mut("backup").unwrap().scram = None;
+        let fault = Snapshot::of(&model, 1).unwrap_err();
+        assert!(matches!(&fault, SnapshotFault::Policy(_)), "{fault}");
+        assert!(
+            fault
+                .to_string()
+                .contains("identity `backup`: nothing proves this identity"),
+            "{fault}"
+        );
+    }
 }

@@ -100,6 +100,7 @@ pub mod key_kind {
     pub const URI_PATTERN: u32 = 3;
     pub const DNS: u32 = 4;
     pub const COMMON_NAME: u32 = 5;
+    pub const COUNT: usize = 6;
 }
 
 /// Every certificate key of every identity, by kind, each kind with its index.

@@ -87,7 +87,7 @@ impl ArchivedImage {
                 .iter()
                 .map(|key| self.key(key))
                 .collect::<Read<_>>()?,
-            scram: self.verifier_of(record)?.map(verifier),
+            scram: self.verifier_of(record)?.map(ArchivedScramRecord::model),
         })
     }
 
@@ -386,12 +386,14 @@ impl ArchivedGrantDetail {
     }
 }
 
-fn verifier(record: &ArchivedScramRecord) -> ScramVerifier {
-    ScramVerifier {
-        iterations: record.iterations.to_native(),
-        salt: record.salt.to_vec(),
-        stored_key: record.stored_key,
-        server_key: record.server_key,
+impl ArchivedScramRecord {
+    pub fn model(&self) -> ScramVerifier {
+        ScramVerifier {
+            iterations: self.iterations.to_native(),
+            salt: self.salt.to_vec(),
+            stored_key: self.stored_key,
+            server_key: self.server_key,
+        }
     }
 }
 

@@ -4,8 +4,11 @@
 //! Indexes of identities and keys are proved by searching for every entry (a million of them in a fraction of a second);
 //! those of grants and denies are built again and compared.
 
+use std::collections::BTreeSet;
+
 use super::keys::{dns_hash, identity_hash, name_hash, pin_hash};
 use super::layout::*;
+use super::packing::Packing;
 use super::reach::{MAX_NAME, Pattern, ReachIndex, Rule, Subject};
 use super::read::Astray;
 use super::table::ArchivedHashTable;
@@ -21,15 +24,17 @@ pub enum Inconsistent {
     Index(&'static str),
 }
 
-type Verified = Result<(), Inconsistent>;
+pub type Verified = Result<(), Inconsistent>;
 
 impl ArchivedImage {
-    pub fn verify(&self) -> Verified {
+    /// On success, the owners of keys that more than one entry has: not broken, but for `check` to judge.
+    pub fn verify(&self) -> Result<Vec<u32>, Inconsistent> {
         self.verify_order()?;
         self.verify_identities()?;
-        self.verify_keys()?;
+        let shared = self.verify_keys()?;
         self.verify_zones()?;
-        self.verify_reach()
+        self.verify_reach()?;
+        Ok(shared)
     }
 
     fn verify_order(&self) -> Verified {
@@ -55,10 +60,13 @@ impl ArchivedImage {
     fn verify_identities(&self) -> Verified {
         let index = &self.identity_index;
         sized("identities", index, self.identities.len())?;
-        let mut keys = 0u64;
+        let mut packing = Packing::default();
         for (number, record) in (0u32..).zip(self.identities.iter()) {
-            let name = self.text(&record.name)?;
-            found("identities", index.candidates(identity_hash(name)), number)?;
+            found(
+                "identities",
+                index.candidates(identity_hash(self.text(&record.name)?)),
+                number,
+            )?;
             let groups = self.groups_of(record)?;
             let known = |group: &rkyv::rend::u32_le| (group.to_native() as usize) < self.groups.len();
             if !groups.iter().all(known) {
@@ -67,66 +75,44 @@ impl ArchivedImage {
             if !groups.is_sorted_by(|left, right| left < right) {
                 return Err(Inconsistent::Order("groups of an identity"));
             }
-            ascending(
-                "aliases of an identity",
-                self.aliases_of(record)?.iter().map(|alias| self.text(alias)),
-            )?;
-            self.verifier_of(record)?;
-            keys += self.verify_key_list(number, record)?;
+            let aliases = self.aliases_of(record)?.iter().map(|alias| self.text(alias));
+            ascending("aliases of an identity", aliases)?;
+            packing.add(self, number, record)?;
         }
-        let tables = &self.keys;
-        let names = [&tables.uris, &tables.uri_patterns, &tables.dns, &tables.common_names];
-        let filed =
-            tables.fingerprints.len() + tables.public_keys.len() + names.iter().map(|table| table.len()).sum::<usize>();
-        if keys == filed as u64 {
-            Ok(())
-        } else {
-            Err(Inconsistent::Index("keys"))
-        }
+        packing.finish(self)
     }
 
-    /// Each key that an identity lists is filed as its own; the number of them.
-    fn verify_key_list(&self, number: u32, record: &ArchivedIdentityRecord) -> Result<u64, Inconsistent> {
-        let list = self.keys_of(record)?;
-        for reference in list {
-            let place = reference.place.to_native() as usize;
-            let pin = |table: &[ArchivedPinRecord]| table.get(place).map(|pin| pin.owner.to_native());
-            let name = |table: &[ArchivedNameRecord]| table.get(place).map(|name| name.owner.to_native());
-            let owner = match reference.kind.to_native() {
-                key_kind::FINGERPRINT => pin(&self.keys.fingerprints),
-                key_kind::PUBLIC_KEY => pin(&self.keys.public_keys),
-                key_kind::URI => name(&self.keys.uris),
-                key_kind::URI_PATTERN => name(&self.keys.uri_patterns),
-                key_kind::DNS => name(&self.keys.dns),
-                key_kind::COMMON_NAME => name(&self.keys.common_names),
-                6.. => None,
-            };
-            if owner != Some(number) {
-                return Err(Astray.into());
-            }
-        }
-        Ok(list.len() as u64)
-    }
-
-    fn verify_keys(&self) -> Verified {
+    fn verify_keys(&self) -> Result<Vec<u32>, Inconsistent> {
         let tables = &self.keys;
-        self.verify_pins("fingerprints", &tables.fingerprints, &tables.fingerprint_index)?;
-        self.verify_pins("public keys", &tables.public_keys, &tables.public_key_index)?;
-        self.verify_names("URIs", &tables.uris, &tables.uri_index, |provider, text| {
-            Some(name_hash(provider, text))
-        })?;
+        let mut shared = Vec::new();
+        self.verify_pins(
+            "fingerprints",
+            &tables.fingerprints,
+            &tables.fingerprint_index,
+            &mut shared,
+        )?;
+        self.verify_pins(
+            "public keys",
+            &tables.public_keys,
+            &tables.public_key_index,
+            &mut shared,
+        )?;
+        let by_name = |provider, text: &str| Some(name_hash(provider, text));
+        self.verify_names("URIs", &tables.uris, &tables.uri_index, &mut shared, by_name)?;
         self.verify_names(
             "common names",
             &tables.common_names,
             &tables.common_name_index,
-            |provider, text| Some(name_hash(provider, text)),
+            &mut shared,
+            by_name,
         )?;
-        self.verify_names("DNS names", &tables.dns, &tables.dns_index, dns_hash)?;
-        let mut shapes = std::collections::BTreeSet::new();
+        self.verify_names("DNS names", &tables.dns, &tables.dns_index, &mut shared, dns_hash)?;
+        let mut shapes = BTreeSet::new();
         self.verify_names(
             "URI patterns",
             &tables.uri_patterns,
             &tables.uri_pattern_index,
+            &mut shared,
             |provider, text| {
                 let shape = ShapeRecord::of(text)?;
                 shapes.insert(shape);
@@ -140,13 +126,22 @@ impl ArchivedImage {
         if !tables.uris.iter().all(exact) || !tables.uri_shapes.iter().map(ArchivedShapeRecord::native).eq(shapes) {
             return Err(Inconsistent::Index("URI patterns"));
         }
-        Ok(())
+        Ok(shared)
     }
 
-    fn verify_pins(&self, what: &'static str, pins: &[ArchivedPinRecord], index: &ArchivedHashTable) -> Verified {
+    fn verify_pins(
+        &self,
+        what: &'static str,
+        pins: &[ArchivedPinRecord],
+        index: &ArchivedHashTable,
+        shared: &mut Vec<u32>,
+    ) -> Verified {
         sized(what, index, pins.len())?;
         for (number, pin) in (0u32..).zip(pins) {
-            found(what, index.candidates(pin_hash(&pin.digest)), number)?;
+            let same = |other: u32| pins.get(other as usize).is_some_and(|other| other.digest == pin.digest);
+            if found_among(what, index.candidates(pin_hash(&pin.digest)), number, same)? {
+                shared.push(pin.owner.to_native());
+            }
         }
         Ok(())
     }
@@ -156,6 +151,7 @@ impl ArchivedImage {
         what: &'static str,
         names: &[ArchivedNameRecord],
         index: &ArchivedHashTable,
+        shared: &mut Vec<u32>,
         mut hash: impl FnMut(u32, &str) -> Option<u64>,
     ) -> Verified {
         sized(what, index, names.len())?;
@@ -164,8 +160,15 @@ impl ArchivedImage {
             if provider as usize >= self.providers.len() {
                 return Err(Astray.into());
             }
-            let hash = hash(provider, self.text(&name.text)?).ok_or(Inconsistent::Index(what))?;
-            found(what, index.candidates(hash), number)?;
+            let text = self.text(&name.text)?;
+            let hash = hash(provider, text).ok_or(Inconsistent::Index(what))?;
+            let same = |other: u32| {
+                let other = names.get(other as usize).filter(|other| other.provider == provider);
+                other.is_some_and(|other| self.text(&other.text) == Ok(text))
+            };
+            if found_among(what, index.candidates(hash), number, same)? {
+                shared.push(name.owner.to_native());
+            }
         }
         Ok(())
     }
@@ -285,6 +288,25 @@ fn sized(what: &'static str, index: &ArchivedHashTable, items: usize) -> Verifie
 fn found(what: &'static str, mut candidates: impl Iterator<Item = u32>, number: u32) -> Verified {
     if candidates.any(|candidate| candidate == number) {
         Ok(())
+    } else {
+        Err(Inconsistent::Index(what))
+    }
+}
+
+/// Like [`found`]; whether another entry has the same key.
+fn found_among(
+    what: &'static str,
+    candidates: impl Iterator<Item = u32>,
+    number: u32,
+    same: impl Fn(u32) -> bool,
+) -> Result<bool, Inconsistent> {
+    let (mut found, mut shared) = (false, false);
+    for candidate in candidates {
+        found |= candidate == number;
+        shared |= candidate != number && same(candidate);
+    }
+    if found {
+        Ok(shared)
     } else {
         Err(Inconsistent::Index(what))
     }

@@ -17,7 +17,7 @@ pub mod key;
 pub mod pki;
 mod provider;
 pub(crate) mod suggest;
-mod tie;
+pub(crate) mod tie;
 mod uri_overlap;
 pub mod value;
 

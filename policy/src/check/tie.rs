@@ -24,6 +24,16 @@ pub(super) fn check(model: &Model, found: &mut Vec<ModelFault>) {
     found.extend(ties.0.into_iter().map(|(later, tie)| tie.fault(later)));
 }
 
+/// For each group the databases that it and perhaps another group have grants for, with different effect. An identity that
+/// finds one of them twice among its groups may have a tie; any other has none through its groups.
+pub(crate) fn contested(model: &Model) -> HashMap<&str, Vec<&NamePattern>> {
+    let by_group = grants_by_group(&grants_by_database(model));
+    let by_group = by_group.into_iter();
+    by_group
+        .map(|(group, grants)| (group, grants.into_iter().map(|(database, _)| database).collect()))
+        .collect()
+}
+
 #[derive(Clone, Copy)]
 struct Named<'m> {
     name: &'m str,
