@@ -90,24 +90,34 @@ impl Snapshot {
     /// Checks everything: header, hash, layout, references, indexes, and each rule that policy text must keep.
     /// `generation` is the caller's running number of policies in force.
     pub fn load(bytes: Box<dyn SnapshotBytes>, generation: u64) -> Result<Self, SnapshotFault> {
+        let (snapshot, shared_keys) = Self::structurally_sound(bytes, generation)?;
+        let faults = check(&snapshot.image().model_to_check(&shared_keys)?);
+        if faults.is_empty() {
+            Ok(snapshot)
+        } else {
+            Err(SnapshotFault::Policy(faults))
+        }
+    }
+
+    /// Compiles a model that has passed `check`, as every model from `text` has: its rules are not checked once more.
+    pub fn of(model: &Model, generation: u64) -> Result<Self, SnapshotFault> {
+        let bytes = Box::new(HeapBytes::copy_of(&compile(model)?));
+        Self::structurally_sound(bytes, generation).map(|(snapshot, _)| snapshot)
+    }
+
+    /// Everything but the rules of the policy; beside it the owners of keys that more than one entry has.
+    fn structurally_sound(bytes: Box<dyn SnapshotBytes>, generation: u64) -> Result<(Self, Vec<u32>), SnapshotFault> {
         let hash = check_header(bytes.bytes())?;
         let image = rkyv::access::<ArchivedImage, rancor::Error>(archive(bytes.bytes()))
             .map_err(|error| SnapshotFault::Layout(error.to_string()))?;
-        let shared = image.verify()?;
-        let faults = check(&image.model_to_check(&shared)?);
-        if !faults.is_empty() {
-            return Err(SnapshotFault::Policy(faults));
-        }
-        Ok(Self {
+        let shared_keys = image.verify()?;
+        image.model_without_identities()?;
+        let snapshot = Self {
             bytes,
             hash,
             generation,
-        })
-    }
-
-    /// Compiles and loads in one step: the way of a policy that was read from text.
-    pub fn of(model: &Model, generation: u64) -> Result<Self, SnapshotFault> {
-        Self::load(Box::new(HeapBytes::copy_of(&compile(model)?)), generation)
+        };
+        Ok((snapshot, shared_keys))
     }
 
     /// The running number it was loaded with.
@@ -132,7 +142,7 @@ impl Snapshot {
 
     #[allow(unsafe_code, reason = "see SAFETY")]
     pub(crate) fn image(&self) -> &ArchivedImage {
-        // SAFETY: `load`, the only constructor, has run bytecheck (`rkyv::access`) over this very range, and the contract of
+        // SAFETY: `structurally_sound`, the only constructor, has run bytecheck (`rkyv::access`) over this very range, and the contract of
         // `SnapshotBytes` (upheld by sealed memory in `control`, by ownership in `HeapBytes`) says that neither its address
         // nor any of its bytes has changed since; `self` owns them as long as the reference lives.
         unsafe { rkyv::access_unchecked::<ArchivedImage>(archive(self.bytes.bytes())) }
@@ -238,7 +248,7 @@ mod tests {
             let flipped = sealed_again(flipped);
             let Ok(snapshot) = load(&flipped) else { continue };
             let model = snapshot.model().unwrap();
-            let again = Snapshot::of(&model, 1).unwrap();
+            let again = load(&compile(&model).unwrap()).unwrap();
             assert_eq!(again.model().unwrap(), model, "byte {place}");
         }
     }
@@ -281,7 +291,7 @@ mod tests {
     fn a_policy_that_the_text_would_not_get_through_is_refused() {
         let mut model = sample::policy();
         model.identities.get_mut("backup").unwrap().scram = None;
-        let fault = Snapshot::of(&model, 1).unwrap_err();
+        let fault = load(&compile(&model).unwrap()).unwrap_err();
         assert!(matches!(&fault, SnapshotFault::Policy(_)), "{fault}");
         assert!(
             fault
