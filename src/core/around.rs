@@ -13,11 +13,12 @@ use crate::in_force::InForce;
 use crate::metrics::{Latencies, Stage};
 use crate::ring::socket::Address;
 use crate::secret::Secret;
-use crate::session::{NoRoute, Route, Surroundings};
+use crate::session::{NoRoute, Route, Surroundings, Terms};
 use crate::time::{Mono, Utc};
 
 use super::admission;
 use super::connection::Destination;
+use super::interned::Interned;
 use super::reference::SessionReference;
 use super::shared::Shared;
 
@@ -27,6 +28,7 @@ pub(super) struct Around<'a> {
     pub in_force: Arc<InForce>,
     pub reference: SessionReference,
     pub latencies: &'a mut Latencies,
+    pub interned: &'a mut Interned,
     pub admission: &'a mut Option<admission::Key>,
     pub destinations: &'a mut Arc<[Arc<Destination>]>,
     pub credential: &'a mut Option<Arc<Credential>>,
@@ -98,6 +100,10 @@ impl Surroundings for Around<'_> {
         self.credential
             .as_ref()
             .and_then(|credential| credential.password().cloned())
+    }
+
+    fn terms(&mut self, terms: Terms) -> Arc<Terms> {
+        self.interned.share(terms)
     }
 
     fn decided(&mut self, nanoseconds: u64) {

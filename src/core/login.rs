@@ -257,6 +257,7 @@ impl Core {
             in_force,
             reference: connection.reference,
             latencies: &mut self.latencies,
+            interned: &mut self.interned,
             admission: &mut connection.admission,
             destinations: &mut login.destinations,
             credential: &mut login.credential,

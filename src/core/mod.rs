@@ -12,6 +12,7 @@ pub mod cancel;
 mod close;
 mod connection;
 mod errand;
+mod interned;
 mod line;
 mod login;
 mod messages;

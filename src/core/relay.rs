@@ -1,10 +1,11 @@
 //! Relay: what came in on one side goes out on the other, from the buffer it lies in.
 
-use crate::audit::{End, EndReason, Record, Traffic};
+use crate::audit::{End, EndReason, Record, Server, Traffic};
 use crate::metrics::Direction;
 use crate::ring::Segment;
 use crate::session::{Passage, Verdict};
 use crate::time::Mono;
+use crate::upstream::cancel::UpstreamCancelKey;
 use crate::wire::error::Report;
 use crate::wire::sqlstate::SqlState;
 
@@ -215,6 +216,10 @@ impl Core {
             return;
         };
         let mut end = passage.end_record(utc, now, how);
+        end.server = connection.destination.as_ref().map(|to| Server {
+            address: to.server.clone(),
+            process: passage.cancel_key.as_ref().map(UpstreamCancelKey::process_id),
+        });
         end.sqlstate = report.map(|report| report.sqlstate.bytes());
         self.withdraw(index);
         self.metrics().ends.one(how);
@@ -250,7 +255,6 @@ impl Passage {
     fn end_record(&self, utc: crate::time::Utc, now: Mono, how: EndReason) -> End {
         let mut end = End::new(utc, self.standing.session, how);
         self.standing.name(&mut end);
-        end.server = self.server.clone();
         end.upstream_micros = Some(self.upstream_micros);
         end.duration_micros = now.micros_since(self.started);
         end.from_client = Traffic {

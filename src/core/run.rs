@@ -12,6 +12,7 @@ use crate::metrics::{CoreMetrics, Latencies};
 use crate::ring::{Completion, Group, Outcome, Ring, Segment, Slot, Tag, TurnError};
 use crate::time::{Mono, Utc};
 
+use super::interned::Interned;
 use super::line::{Queue, Side};
 use super::shared::Shared;
 use super::table::Table;
@@ -42,6 +43,7 @@ pub struct Core {
     /// The next connection to look at after a policy swap; `None` when every one has been.
     pub(super) recheck: Option<u32>,
     pub(super) latencies: Box<Latencies>,
+    pub(super) interned: Interned,
     /// When the drain must be over, once it has begun.
     pub(super) draining: Option<Mono>,
     pub(super) accepting: bool,

@@ -195,6 +195,7 @@ fn make(
         opened: Vec::with_capacity(1_024),
         recheck: None,
         latencies: Box::new(Latencies::default()),
+        interned: super::interned::Interned::default(),
         draining: None,
         accepting: false,
         accept_again: None,

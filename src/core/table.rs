@@ -75,3 +75,16 @@ impl Table {
         self.entries.len() as u32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// design.md's budget: 600 bytes of user memory for an idle plain session, both sides together. The entry is nearly
+    /// all of it; names that only this session has, its timer and its cancel entry come on top.
+    #[test]
+    fn an_entry_is_small() {
+        let size = size_of::<Entry>();
+        assert!(size <= 520, "{size} bytes");
+    }
+}

@@ -185,8 +185,8 @@ impl Entry {
             Channel::Plain
         };
         let request = LoginRequest {
-            role: &standing.role,
-            database: &standing.database,
+            role: &standing.terms.role,
+            database: &standing.terms.database,
             replication: claim.parameters.replication(),
             methods: &route.methods,
             has_password: route.has_password,
@@ -336,13 +336,9 @@ impl Entry {
             .encode(out);
         }
         encode_ready_for_query(out, TransactionStatus::Idle);
-        let server = self.server.map(|server| Server {
-            process: process_id,
-            ..server
-        });
         let now = around.now();
         let upstream_micros = now.micros_since(self.since);
-        let passage = Passage::new(standing, server, ready.cancel_key, upstream_micros, now);
+        let passage = Passage::new(standing, ready.cancel_key, upstream_micros, now);
         gate.orders.push_back(Order::Relay(Box::new(passage)));
         None
     }

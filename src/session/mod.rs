@@ -19,6 +19,7 @@ mod passage;
 mod proof;
 mod standing;
 mod surroundings;
+mod terms;
 
 pub use attempt::{ClientTls, Entrance, TlsMode};
 pub use denial::Denial;
@@ -27,6 +28,7 @@ pub use order::Order;
 pub use passage::{Passage, Verdict};
 pub use standing::Standing;
 pub use surroundings::{NoRoute, Route, Surroundings};
+pub use terms::Terms;
 
 #[cfg(test)]
 mod tests;

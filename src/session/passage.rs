@@ -4,7 +4,7 @@
 //! that nothing but the decision and the upstream login can make. It never copies and never allocates; it is told the
 //! bytes where they lie and answers how many of them may be forwarded.
 
-use crate::audit::{EndReason, Server};
+use crate::audit::EndReason;
 use crate::time::{Mono, Utc};
 use crate::upstream::cancel::UpstreamCancelKey;
 use crate::wire::WireError;
@@ -29,7 +29,6 @@ pub struct Passage {
     pub started: Mono,
     last_byte: Mono,
     pub standing: Standing,
-    pub server: Option<Server>,
     pub cancel_key: Option<UpstreamCancelKey>,
     /// Microseconds that the server's login took, connecting included.
     pub upstream_micros: u64,
@@ -49,15 +48,8 @@ pub enum Verdict {
 }
 
 impl Passage {
-    pub fn new(
-        standing: Standing,
-        server: Option<Server>,
-        cancel_key: Option<UpstreamCancelKey>,
-        upstream_micros: u64,
-        started: Mono,
-    ) -> Self {
+    pub fn new(standing: Standing, cancel_key: Option<UpstreamCancelKey>, upstream_micros: u64, started: Mono) -> Self {
         Self {
-            server,
             cancel_key,
             upstream_micros,
             from_client: Follower::new(),
@@ -180,7 +172,7 @@ impl Passage {
 
     /// When the session must next be looked at for its own limits; `None` when nothing but a swap concerns it.
     pub fn next_deadline(&self, now: Mono, utc: Utc) -> Option<Mono> {
-        let limits = &self.standing.limits;
+        let limits = &self.standing.terms.limits;
         let length = limits
             .session_length
             .map(|seconds| self.started.after_millis(u64::from(seconds) * 1_000));
@@ -195,7 +187,7 @@ impl Passage {
 
     /// The limit of the grant that `now` exceeds.
     pub fn exceeded(&self, now: Mono) -> Option<EndReason> {
-        let limits = &self.standing.limits;
+        let limits = &self.standing.terms.limits;
         let past = |since: Mono, limit: Option<u32>| {
             limit.is_some_and(|seconds| now >= since.after_millis(u64::from(seconds) * 1_000))
         };

@@ -23,6 +23,7 @@ use super::gate::Gate;
 use super::order::Order;
 use super::standing::{Standing, earliest};
 use super::surroundings::{NoRoute, Surroundings};
+use super::terms::Terms;
 
 /// What the client claims, and the authentication rule that says how to prove it.
 pub(super) struct Claim {
@@ -173,23 +174,26 @@ impl Claim {
             return Err(self.denial(Reason::TooManySessions));
         }
         let settings = self.settings(grant, identity, route.postern_settings);
-        let standing = Standing {
-            session: gate.entrance.session,
+        let terms = around.terms(Terms {
             identity: name(identity),
             grant: name(grant.name()),
             role: name(grant.role()),
             cluster: name(cluster.name()),
-            user: self.parameters.user().into(),
-            database: self.parameters.database().into(),
+            user: name(self.parameters.user()),
+            database: name(self.parameters.database()),
+            limits: permit.limits(),
+        });
+        let standing = Standing {
+            session: gate.entrance.session,
+            terms,
             source: gate.entrance.source(),
             proofs: found.proofs,
             replication: self.replication(),
             chain: gate
                 .tls
-                .as_ref()
+                .as_mut()
                 .filter(|_| found.proofs.certificate)
-                .map(|tls| tls.chain.as_slice().into()),
-            limits: permit.limits(),
+                .map(|tls| Box::new(std::mem::take(&mut tls.chain))),
             generation: permit.generation(),
             recheck_at: earliest(found.recheck_at, permit.recheck_at()),
         };

@@ -6,29 +6,24 @@ use std::sync::Arc;
 
 use postern_policy::authenticate::Source;
 use postern_policy::decide::{Facts, Permit, Proofs, Replication};
-use postern_policy::model::Limits;
 use rustls_pki_types::CertificateDer;
 
-use crate::audit::{End, EndReason, Name, SessionId};
+use crate::audit::{End, EndReason, SessionId};
 use crate::identity::certificate::{self, CertificateRefusal};
 use crate::in_force::InForce;
 use crate::time::{Mono, Utc};
 
+use super::terms::Terms;
+
 /// Kept for as long as a session lives, so small: names are shared, the chain is there only where it was the proof.
 pub struct Standing {
     pub session: SessionId,
-    pub identity: Name,
-    pub grant: Name,
-    pub role: Name,
-    pub cluster: Name,
-    pub user: Box<str>,
-    pub database: Box<str>,
+    pub terms: Arc<Terms>,
     pub source: Source,
     pub proofs: Proofs,
     pub replication: Replication,
     /// The client's certificates, leaf first, where one was the proof.
-    pub chain: Option<Arc<[CertificateDer<'static>]>>,
-    pub limits: Limits,
+    pub chain: Option<Box<Vec<CertificateDer<'static>>>>,
     /// The snapshot that the permission was last found in.
     pub generation: u64,
     /// When time alone may change the answer: a window, weekly hours, a certificate's end.
@@ -52,13 +47,17 @@ impl Standing {
         let (Some(grant), Some(cluster)) = (snapshot.grant(permit.grant()), snapshot.cluster(permit.cluster())) else {
             return Err(gone);
         };
-        if *grant.role() != *self.role || *cluster.name() != *self.cluster {
+        if *grant.role() != *self.terms.role || *cluster.name() != *self.terms.cluster {
             return Err(gone);
         }
-        if *grant.name() != *self.grant {
-            self.grant = grant.name().into();
+        if *grant.name() != *self.terms.grant || permit.limits() != self.terms.limits {
+            let terms = Terms {
+                grant: grant.name().into(),
+                limits: permit.limits(),
+                ..Terms::clone(&self.terms)
+            };
+            self.terms = Arc::new(terms);
         }
-        self.limits = permit.limits();
         self.generation = in_force.snapshot.generation();
         Ok(())
     }
@@ -66,15 +65,17 @@ impl Standing {
     fn judge(&mut self, in_force: &InForce, utc: Utc, gone: EndReason) -> Result<Permit, EndReason> {
         let snapshot = &in_force.snapshot;
         let identity = snapshot
-            .identity_by_name(&self.identity)
+            .identity_by_name(&self.terms.identity)
             .ok_or(EndReason::PolicyChanged)?;
         let mut recheck_at = None;
         if let Some(chain) = &self.chain {
             let judged =
-                certificate::judge(snapshot, &in_force.trust, chain, utc).map_err(|refusal| match refusal {
-                    CertificateRefusal::Expired | CertificateRefusal::CrlStale => EndReason::ProofExpired,
-                    _ => EndReason::PolicyChanged,
-                })?;
+                certificate::judge(snapshot, &in_force.trust, chain.as_slice(), utc).map_err(
+                    |refusal| match refusal {
+                        CertificateRefusal::Expired | CertificateRefusal::CrlStale => EndReason::ProofExpired,
+                        _ => EndReason::PolicyChanged,
+                    },
+                )?;
             if judged.identity() != identity {
                 return Err(EndReason::PolicyChanged);
             }
@@ -83,8 +84,8 @@ impl Standing {
         let facts = Facts {
             identity,
             proofs: self.proofs,
-            user: &self.user,
-            database: &self.database,
+            user: &self.terms.user,
+            database: &self.terms.database,
             source: self.source,
             replication: self.replication,
             now: utc,
@@ -96,10 +97,10 @@ impl Standing {
 
     /// Puts the session's names into its end record.
     pub fn name(&self, end: &mut End) {
-        end.identity = Some(self.identity.clone());
-        end.grant = Some(self.grant.clone());
-        end.role = Some(self.role.clone());
-        end.cluster = Some(self.cluster.clone());
+        end.identity = Some(self.terms.identity.clone());
+        end.grant = Some(self.terms.grant.clone());
+        end.role = Some(self.terms.role.clone());
+        end.cluster = Some(self.terms.cluster.clone());
     }
 
     /// [`Self::recheck_at`] on the monotonic clock.

@@ -10,6 +10,8 @@ use crate::in_force::InForce;
 use crate::secret::Secret;
 use crate::time::{Mono, Utc};
 
+use super::terms::Terms;
+
 /// Answers are immediate: nothing here waits, reads a file or resolves a name.
 pub trait Surroundings {
     fn now(&self) -> Mono;
@@ -28,6 +30,8 @@ pub trait Surroundings {
     fn show_cancel_key(&mut self, process_id: u32) -> [u8; 32];
     /// The password of the route's credential, for the methods that need it itself.
     fn password(&self) -> Option<Secret>;
+    /// The one copy of these terms.
+    fn terms(&mut self, terms: Terms) -> Arc<Terms>;
     /// How long one decision took.
     fn decided(&mut self, nanoseconds: u64);
 }

@@ -14,7 +14,7 @@ use crate::audit::{Attempt, End, Peer, Server, ServerAddress, SessionIds};
 use crate::identity::scram::{self, client, verifier};
 use crate::in_force::InForce;
 use crate::secret::Secret;
-use crate::session::{Entrance, Gate, NoRoute, Order, Passage, Route, Surroundings, TlsMode};
+use crate::session::{Entrance, Gate, NoRoute, Order, Passage, Route, Surroundings, Terms, TlsMode};
 use crate::time::{Mono, Utc};
 use crate::wire::authentication::{self, Authentication, SaslInitialResponse};
 use crate::wire::backend::{self, BackendKeyData, ParameterStatus, TransactionStatus};
@@ -160,6 +160,10 @@ impl Surroundings for World {
 
     fn password(&self) -> Option<Secret> {
         None
+    }
+
+    fn terms(&mut self, terms: Terms) -> Arc<Terms> {
+        Arc::new(terms)
     }
 
     fn decided(&mut self, _nanoseconds: u64) {}
