@@ -20,8 +20,6 @@ fn echo_one(ring: &mut Ring, bundle: bool) {
     let mut queue: Vec<Segment> = Vec::new();
     let mut sending = false;
     let mut ended = false;
-    let mut tot = 0;
-    let mut txt = 0;
     ring.accept_multishot(LISTENER, tag(ACCEPT, 0));
     wait_for(ring, |ring, completion| {
         match completion.outcome {
@@ -33,11 +31,7 @@ fn echo_one(ring: &mut Ring, bundle: bool) {
             Outcome::Received(received) => {
                 assert_eq!(completion.tag, armed);
                 match received {
-                    Received::Bytes { segments, .. } => {
-                        tot += segments.remaining();
-                        eprintln!("rx {tot} {} feat {:?}", completion.more, ring.features());
-                        queue.extend(segments)
-                    }
+                    Received::Bytes { segments, .. } => queue.extend(segments),
                     Received::End => ended = true,
                     Received::NoBuffers => {}
                     Received::Failed(errno) => panic!("{errno}"),
@@ -47,8 +41,6 @@ fn echo_one(ring: &mut Ring, bundle: bool) {
                 }
             }
             Outcome::Sent(sent) => {
-                txt += *sent.as_ref().unwrap();
-                eprintln!("tx {txt} queue {} sending {sending} ended {ended}", queue.len());
                 cut(&mut queue, sent.expect("an open connection") as usize);
                 sending = false;
             }

@@ -6,7 +6,7 @@ use crate::ring::{
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-pub const PATIENCE: Duration = Duration::from_secs(3);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Small enough that limits are met, with every feature that the kernel has.
 pub fn options() -> RingOptions {
