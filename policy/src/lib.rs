@@ -13,6 +13,7 @@ pub mod model;
 #[cfg(test)]
 mod sample;
 pub mod snapshot;
+pub mod text;
 pub mod time;
 pub mod view;
 pub mod words;

@@ -28,7 +28,7 @@ pub enum Provider {
     CertificateAuthority(CertificateAuthority),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CertificateAuthority {
     /// Trust anchors, DER.
     pub roots: Vec<Vec<u8>>,

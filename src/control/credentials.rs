@@ -36,6 +36,16 @@ impl Credentials {
         }
     }
 
+    fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .flat_map(|(cluster, roles)| roles.keys().map(move |role| (&**cluster, &**role)))
+    }
+
+    fn names_it(&self, cluster: &str, role: &str) -> bool {
+        self.0.get(cluster).is_some_and(|roles| roles.contains_key(role))
+    }
+
     /// Cluster, role and reason of every role that cannot be used.
     pub fn unusable(&self) -> impl Iterator<Item = (&str, &str, &Unusable)> {
         let roles = self
@@ -127,7 +137,7 @@ pub struct CredentialReader {
 /// A table and how it differs from the one before.
 pub struct Reading {
     pub table: Credentials,
-    /// Roles that are new, rotated, or newly unusable; roles that are gone do not count.
+    /// Roles that are new, gone, rotated, or newly unusable.
     pub changed: usize,
 }
 
@@ -153,6 +163,10 @@ impl CredentialReader {
                 .or_default()
                 .insert(spec.role.as_str().into(), role);
         }
+        reading.changed += previous
+            .names()
+            .filter(|(cluster, role)| !reading.table.names_it(cluster, role))
+            .count();
         reading
     }
 

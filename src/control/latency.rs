@@ -1,10 +1,10 @@
 //! Latencies of all cores, gathered when somebody looks.
 //!
 //! A core is sent an empty set, swaps it in, and sends the filled one back through [`Requests`](super::messages::Requests).
-//! The merge happens on a worker of control. A core that does not answer is not asked again until it has, and its figures
-//! are missing from that look only.
+//! The merge happens on a worker of control. The figures of a core that does not answer are missing from that look only;
+//! it is asked again after a few more, since its answer may have been lost to a full queue.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::messages::{Cores, Notice};
@@ -14,35 +14,41 @@ use crate::metrics::Latencies;
 pub struct LatencyTotals {
     total: Mutex<Latencies>,
     spare: Mutex<Vec<Box<Latencies>>>,
-    /// By core: whether a set is out there.
-    asked: Box<[AtomicBool]>,
+    /// By core: looks since a set went out there that has not come back; zero with none out there.
+    unanswered: Box<[AtomicU32]>,
 }
+
+/// Looks after which an answer counts as lost.
+const LOST_AFTER: u32 = 5;
 
 impl LatencyTotals {
     pub fn new(cores: u16) -> Self {
         Self {
             total: Mutex::default(),
             spare: Mutex::default(),
-            asked: (0..cores).map(|_| AtomicBool::new(false)).collect(),
+            unanswered: (0..cores).map(|_| AtomicU32::new(0)).collect(),
         }
     }
 
     /// Asks every core that has no request open. Never waits.
     pub fn ask(&self, cores: &Cores) {
-        for (core, asked) in (0u16..).zip(&self.asked) {
-            if asked.swap(true, Ordering::AcqRel) {
+        for (core, unanswered) in (0u16..).zip(&self.unanswered) {
+            let looks = unanswered.load(Ordering::Acquire);
+            if (1..LOST_AFTER).contains(&looks) {
+                unanswered.store(looks + 1, Ordering::Release);
                 continue;
             }
+            unanswered.store(1, Ordering::Release);
             let empty = lock(&self.spare).pop().unwrap_or_default();
             if !cores.try_tell(core, Notice::ExchangeLatencies(empty)) {
-                asked.store(false, Ordering::Release);
+                unanswered.store(0, Ordering::Release);
             }
         }
     }
 
     /// Whether every core has answered.
     pub fn complete(&self) -> bool {
-        self.asked.iter().all(|asked| !asked.load(Ordering::Acquire))
+        self.unanswered.iter().all(|looks| looks.load(Ordering::Acquire) == 0)
     }
 
     /// Adds what a core sent back.
@@ -50,8 +56,8 @@ impl LatencyTotals {
         lock(&self.total).add(&filled);
         filled.clear();
         lock(&self.spare).push(filled);
-        if let Some(asked) = self.asked.get(usize::from(core)) {
-            asked.store(false, Ordering::Release);
+        if let Some(unanswered) = self.unanswered.get(usize::from(core)) {
+            unanswered.store(0, Ordering::Release);
         }
     }
 
@@ -96,6 +102,13 @@ mod tests {
         );
         totals.ask(&cores);
         assert_eq!(notices.try_iter().map(|(core, _)| core).collect::<Vec<_>>(), [1]);
+        for _ in 0..LOST_AFTER {
+            totals.ask(&cores);
+        }
+        assert!(
+            notices.try_iter().any(|(core, _)| core == 0),
+            "an answer can be lost, a core is not"
+        );
     }
 
     #[test]

@@ -7,9 +7,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+
+use crate::metrics::{ControlMetrics, WorkResult};
 
 /// How long an answer counts as fresh.
 pub const REFRESH: Duration = Duration::from_secs(30);
@@ -17,6 +20,8 @@ pub const REFRESH: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(5);
 /// More addresses than this for one name are cut off; they are tried in order and a login has a deadline.
 const MAX_ADDRESSES: usize = 16;
+/// Lookups at once: a slow name must not hold up the others for long.
+const LOOKUPS_AT_ONCE: usize = 8;
 
 /// The addresses of every host the policy names. A core reads it and never waits for it.
 #[derive(Debug, Default)]
@@ -30,7 +35,7 @@ impl Addresses {
 }
 
 /// Looks one name up. The system's resolver in production, a table in tests.
-pub type Lookup = Box<dyn FnMut(&str) -> std::io::Result<Vec<IpAddr>> + Send>;
+pub type Lookup = Box<dyn Fn(&str) -> std::io::Result<Vec<IpAddr>> + Send + Sync>;
 
 /// `getaddrinfo`, without duplicates.
 pub fn system_lookup() -> Lookup {
@@ -53,7 +58,27 @@ pub struct Resolver {
 
 struct Name {
     addresses: Box<[IpAddr]>,
-    due: Instant,
+    /// `None`: an address in text form, which is its own answer for good.
+    due: Option<Instant>,
+}
+
+impl Name {
+    fn first(host: &str, now: Instant) -> Self {
+        match host.parse::<IpAddr>() {
+            Ok(address) => Self {
+                addresses: Box::new([address]),
+                due: None,
+            },
+            Err(_) => Self {
+                addresses: Box::default(),
+                due: Some(now),
+            },
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
 }
 
 /// What one round of lookups did.
@@ -73,32 +98,42 @@ impl Resolver {
         }
     }
 
-    /// Names the hosts of the policy in force. Forgets the others; the new ones are due at once.
+    /// Names the hosts of the policy in force. Forgets the others; addresses in text form are known at once, names are
+    /// due at once.
     pub fn want(&mut self, hosts: &BTreeSet<String>, now: Instant) {
         self.names.retain(|host, _| hosts.contains(&**host));
         for host in hosts {
-            self.names.entry(host.as_str().into()).or_insert_with(|| Name {
-                addresses: Box::default(),
-                due: now,
-            });
+            self.names
+                .entry(host.as_str().into())
+                .or_insert_with(|| Name::first(host, now));
         }
+        self.publish();
     }
 
     /// Looks up whatever is due and publishes the result once, if anything changed.
     pub fn run(&mut self, now: Instant) -> Round {
+        let due: Vec<Box<str>> = self
+            .names
+            .iter()
+            .filter(|(_, name)| name.is_due(now))
+            .map(|(host, _)| host.clone())
+            .collect();
         let mut round = Round::default();
-        for (host, name) in self.names.iter_mut().filter(|(_, name)| name.due <= now) {
-            match look_up(&mut self.lookup, host) {
+        for (host, found) in look_up_all(&self.lookup, due) {
+            let Some(name) = self.names.get_mut(&host) else {
+                continue;
+            };
+            match found {
                 Ok(addresses) => {
                     round.resolved += 1;
                     *name = Name {
                         addresses,
-                        due: now + REFRESH,
+                        due: Some(now + REFRESH),
                     };
                 }
                 Err(error) => {
-                    name.due = now + RETRY;
-                    round.failed.push((host.clone(), error.to_string()));
+                    name.due = Some(now + RETRY);
+                    round.failed.push((host, error.to_string()));
                 }
             }
         }
@@ -108,7 +143,7 @@ impl Resolver {
 
     /// When the next lookup is due; `None` with nothing to look up.
     pub fn next_due(&self) -> Option<Instant> {
-        self.names.values().map(|name| name.due).min()
+        self.names.values().filter_map(|name| name.due).min()
     }
 
     fn publish(&self) {
@@ -123,10 +158,69 @@ impl Resolver {
     }
 }
 
-fn look_up(lookup: &mut Lookup, host: &str) -> std::io::Result<Box<[IpAddr]>> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(Box::new([address]));
+/// Tells the resolver's thread which hosts are wanted now; `done` hears when each of them has been tried.
+pub struct Wish {
+    pub hosts: BTreeSet<String>,
+    pub done: Option<Sender<()>>,
+}
+
+/// The resolver's thread: until nobody can wish any more.
+pub fn serve(mut resolver: Resolver, wishes: &Receiver<Wish>, metrics: &ControlMetrics) {
+    loop {
+        let wait = resolver
+            .next_due()
+            .map_or(REFRESH, |due| due.saturating_duration_since(Instant::now()));
+        let wish = match wishes.recv_timeout(wait) {
+            Ok(wish) => Some(wish),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if let Some(wish) = &wish {
+            resolver.want(&wish.hosts, Instant::now());
+        }
+        tell(&resolver.run(Instant::now()), metrics);
+        if let Some(done) = wish.and_then(|wish| wish.done)
+            && done.send(()).is_err()
+        {
+            tracing::debug!("whoever waited for addresses went on without them");
+        }
     }
+}
+
+fn tell(round: &Round, metrics: &ControlMetrics) {
+    for _ in 0..round.resolved {
+        metrics.names_resolved.one(WorkResult::Ok);
+    }
+    for (host, error) in &round.failed {
+        metrics.names_resolved.one(WorkResult::Failed);
+        tracing::warn!(%host, %error, "host name not resolved; the last known addresses stay");
+    }
+}
+
+type Found = (Box<str>, std::io::Result<Box<[IpAddr]>>);
+
+fn look_up_all(lookup: &Lookup, hosts: Vec<Box<str>>) -> Vec<Found> {
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let work = || {
+        let mut found = Vec::new();
+        while let Some(host) = hosts.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+            found.push((host.clone(), look_up(lookup, host)));
+        }
+        found
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..hosts.len().min(LOOKUPS_AT_ONCE))
+            .map(|_| scope.spawn(work))
+            .collect();
+        let mut all = work();
+        for other in others {
+            all.extend(other.join().unwrap_or_default());
+        }
+        all
+    })
+}
+
+fn look_up(lookup: &Lookup, host: &str) -> std::io::Result<Box<[IpAddr]>> {
     let mut addresses = lookup(host)?;
     addresses.truncate(MAX_ADDRESSES);
     if addresses.is_empty() {
@@ -194,15 +288,9 @@ mod tests {
     #[test]
     fn an_address_in_text_form_needs_no_lookup() {
         let mut f = fixture(vec![], &["::1", "127.0.0.1"]);
-        let round = f.resolver.run(f.start);
-        assert_eq!(
-            round,
-            Round {
-                resolved: 2,
-                failed: vec![]
-            }
-        );
-        assert_eq!(f.published.load().of("::1"), [ip("::1")]);
+        assert_eq!(f.published.load().of("::1"), [ip("::1")], "known before any round");
+        assert_eq!(f.resolver.run(f.start), Round::default());
+        assert_eq!(f.resolver.next_due(), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::ptr::NonNull;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use postern_policy::snapshot::SnapshotBytes;
 
 /// Upper bound on a snapshot, bytes: relative pointers of the archive reach 2 GiB.
 pub const MAX_SNAPSHOT: u64 = 2 * 1024 * 1024 * 1024 - 1;
@@ -67,6 +68,14 @@ impl Drop for Sealed {
 unsafe impl Send for Sealed {}
 // SAFETY: as above; shared access only reads.
 unsafe impl Sync for Sealed {}
+
+// SAFETY: `bytes` answers with the same mapping for as long as the value lives, and nothing can change a byte of it: the
+// file is sealed against writing and shrinking, and the mapping is private, read-only and never handed out mutably.
+unsafe impl SnapshotBytes for Sealed {
+    fn bytes(&self) -> &[u8] {
+        self.bytes()
+    }
+}
 
 fn sealed_file(source: impl Read) -> Result<(File, NonZeroUsize), SealError> {
     let mut file = anonymous_file()?;

@@ -1,6 +1,6 @@
 //! Rules of grants and denies: names that exist, conditions that can hold, settings that are the grant's to fix.
 
-use super::{ModelFault, Names, Object, Scope, Why, dangling, identity_named, require, value};
+use super::{Item, ModelFault, Names, Object, Scope, Why, dangling, identity_named, require, value};
 use crate::model::{Access, Conditions, Grant, Identity, Method, Model, NamePattern, RequiredProofs, Subjects};
 
 pub(super) fn check(model: &Model, found: &mut Vec<ModelFault>) {
@@ -90,29 +90,37 @@ fn check_target(model: &Model, grant: &Grant, scope: &mut Scope<'_>) {
 /// Proofs that no authentication rule asks for, or that a named identity cannot give, make a grant that never grants.
 fn check_proofs(model: &Model, grant: &Grant, scope: &mut Scope<'_>) {
     let needs = grant.proofs;
-    let reachable =
-        model.authentication.is_empty() || model.authentication.iter().any(|rule| gives(rule.method, needs));
-    scope.key(
-        "proofs",
-        require(reachable, || {
-            Why::new(format!(
-                "no authentication rule asks for {}: it could never be used",
-                proofs_in_words(needs)
-            ))
-        }),
-    );
+    scope.say_with(Some("proofs"), None, Some(Object::Policy), asked_for(model, needs));
     for name in &grant.subjects.identities {
-        if let Some(identity) = model.identities.get(name) {
-            scope.text(
-                "identities",
-                name,
-                require(can_give(identity, needs), || {
-                    Why::new(format!("identity `{name}` cannot give {}", proofs_in_words(needs)))
-                        .help("a certificate needs `keys`, SCRAM needs `scram`")
-                }),
-            );
-        }
+        let Some(Err(why)) = model
+            .identities
+            .get(name)
+            .map(|identity| can_give(name, identity, needs))
+        else {
+            continue;
+        };
+        let (item, other) = (Item::Text(name.clone()), Object::Identity(name.clone()));
+        scope.say_with(Some("identities"), Some(item), Some(other), Err(why));
     }
+}
+
+fn asked_for(model: &Model, needs: RequiredProofs) -> Result<(), Why> {
+    let asked = model.authentication.is_empty() || model.authentication.iter().any(|rule| gives(rule.method, needs));
+    let why = || {
+        format!(
+            "no authentication rule asks for {}: it could never be used",
+            in_words(needs)
+        )
+    };
+    require(asked, || Why::new(why()))
+}
+
+fn can_give(name: &str, identity: &Identity, needs: RequiredProofs) -> Result<(), Why> {
+    let can = (!needs_certificate(needs) || !identity.keys.is_empty()) && (!needs.scram || identity.scram.is_some());
+    let why = || format!("identity `{name}` cannot give {}", in_words(needs));
+    require(can, || {
+        Why::new(why()).help("a certificate needs `keys`, SCRAM needs `scram`")
+    })
 }
 
 fn needs_certificate(needs: RequiredProofs) -> bool {
@@ -129,11 +137,7 @@ fn gives(method: Method, needs: RequiredProofs) -> bool {
     (certificate || !needs_certificate(needs)) && (scram || !needs.scram)
 }
 
-fn can_give(identity: &Identity, needs: RequiredProofs) -> bool {
-    (!needs_certificate(needs) || !identity.keys.is_empty()) && (!needs.scram || identity.scram.is_some())
-}
-
-fn proofs_in_words(needs: RequiredProofs) -> &'static str {
+fn in_words(needs: RequiredProofs) -> &'static str {
     match (needs_certificate(needs), needs.scram) {
         (true, true) => "both a certificate and SCRAM",
         (true, false) => "a certificate",

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{ModelFault, Names, Object, Scope, Why, key, provider_named, require, uri_overlap, value};
+use super::{Item, ModelFault, Names, Object, Scope, Why, key, provider_named, require, uri_overlap, value};
 use crate::model::{CertificateKey, Identity, Model, Provider};
 
 pub(super) fn check(model: &Model, found: &mut Vec<ModelFault>) {
@@ -51,21 +51,30 @@ fn check_proofs(model: &Model, name: &str, identity: &Identity, scope: &mut Scop
         Why::new("nothing proves this identity").help("give it `keys`, `scram` or both")
     }));
     for (index, bound) in identity.keys.iter().enumerate() {
-        scope.index("keys", index, check_key(model, bound));
+        let other = || provider_of(bound).map(|provider| Object::Provider(provider.to_owned()));
+        if let Err(why) = check_key(model, bound) {
+            scope.say_with(Some("keys"), Some(Item::Index(index)), other(), Err(why));
+        }
     }
     if let Some(verifier) = &identity.scram {
         scope.key("scram", value::verifier(verifier));
-        // For SCRAM the start-up `user` is the identity's name, and PostgreSQL's protocol has room for 63 bytes of it.
-        scope.key(
-            "scram",
-            require(name.len() <= value::POSTGRES_NAME, || {
-                Why::new(format!(
-                    "a name of {} bytes cannot be the user of a SCRAM login",
-                    name.len()
-                ))
-                .help(format!("{} at most", value::POSTGRES_NAME))
-            }),
-        );
+        scope.key("scram", scram_user(name));
+    }
+}
+
+/// For SCRAM the start-up `user` is the identity's name, and PostgreSQL keeps 63 bytes of it.
+fn scram_user(name: &str) -> Result<(), Why> {
+    let (length, most) = (name.len(), value::POSTGRES_NAME);
+    let why = || Why::new(format!("a name of {length} bytes cannot be the user of a SCRAM login"));
+    require(length <= most, || why().help(format!("{most} at most")))
+}
+
+fn provider_of(bound: &CertificateKey) -> Option<&str> {
+    match bound {
+        CertificateKey::Fingerprint(_) | CertificateKey::PublicKey(_) => None,
+        CertificateKey::Uri { provider, .. }
+        | CertificateKey::Dns { provider, .. }
+        | CertificateKey::CommonName { provider, .. } => Some(provider),
     }
 }
 

@@ -165,12 +165,23 @@ impl<'a> Scope<'a> {
     }
 
     fn say(&mut self, key: Option<&'static str>, item: Option<Item>, rule: Result<(), Why>) {
+        self.say_with(key, item, None, rule);
+    }
+
+    /// A rule that looks at another object as well.
+    fn say_with(
+        &mut self,
+        key: Option<&'static str>,
+        item: Option<Item>,
+        other: Option<Object>,
+        rule: Result<(), Why>,
+    ) {
         if let Err(why) = rule {
             self.found.push(ModelFault {
                 object: (self.object)(),
                 key,
                 item,
-                other: None,
+                other,
                 why,
             });
         }

@@ -23,6 +23,12 @@ pub(crate) fn closest<'a>(written: &str, candidates: impl IntoIterator<Item = &'
         .filter(|candidate| *candidate != written)
 }
 
+/// "one of `a`, `b`", for a help.
+pub(crate) fn one_of<'a>(known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<String> = known.into_iter().map(|word| format!("`{word}`")).collect();
+    format!("one of {}", known.join(", "))
+}
+
 /// Insertions, deletions, replacements and swaps of neighbours (optimal string alignment), or `None` beyond `limit`.
 fn edits_within(word: &[char], candidate: &str, limit: usize) -> Option<usize> {
     let other: Vec<char> = candidate.to_lowercase().chars().collect();

@@ -1,0 +1,193 @@
+//! Every command and option, defined once: names, help and examples.
+
+use core::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::exit;
+
+/// An identity gate for PostgreSQL: settles who is calling before a statement runs, and logs in as the role that the
+/// policy grants.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, after_long_help = exit::HELP, disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gate
+    Serve(Serve),
+    /// Print everything that is wrong with a policy
+    Check(Check),
+    /// Say what the policy would answer to one attempt, and why
+    Explain(Explain),
+    /// Compile a policy into one snapshot file
+    Compile(Compile),
+    /// Make a SCRAM verifier from a password on standard input
+    Verifier(Verifier),
+    /// Look at a record
+    Audit(Audit),
+    /// Print the version
+    Version,
+}
+
+/// Run the gate in the foreground, until it is told to stop.
+///
+/// SIGTERM and SIGINT drain: nobody new is let in, sessions may finish within the configured deadline; a second signal
+/// ends them at once. SIGHUP reads policy, credentials and certificates again and reopens the record.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  postern serve --config /etc/postern/postern.toml")]
+pub struct Serve {
+    /// The process configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/postern/postern.toml")]
+    pub config: PathBuf,
+}
+
+/// Print every fault of a policy with its place, at once. Says nothing and ends with 0 when there is none.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  postern check /etc/postern/policy\n  \
+                             postern check policy/ --live --secrets /run/secrets/postern")]
+pub struct Check {
+    /// The policy directory
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Log in to every cluster as every role that a grant names and look at what the role may do
+    ///
+    /// Reported are roles of read-only grants that could write: superusers, members of roles that may, holders of
+    /// pg_write_all_data and the like, owners of tables.
+    #[arg(long)]
+    pub live: bool,
+    /// What relative paths of password, certificate and key files are relative to [default: DIR]
+    #[arg(long, value_name = "DIR")]
+    pub secrets: Option<PathBuf>,
+}
+
+/// Say what the policy would answer to one attempt, and why, rule by rule. Ends with 1 when the answer is no.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  \
+    postern explain policy/ --cert billing.crt --user billing --database orders --from 10.1.2.3\n  \
+    postern explain policy/ --proof scram --user alice --database orders --from 10.1.2.3 --at 2026-03-01T03:00:00Z")]
+pub struct Explain {
+    /// The policy directory
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// The client's certificate chain, PEM, leaf first
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// What the client proves beside its certificate
+    #[arg(long, value_enum)]
+    pub proof: Vec<Proof>,
+    /// The user of the start-up message
+    #[arg(long)]
+    pub user: String,
+    /// The database of the start-up message [default: the user]
+    #[arg(long)]
+    pub database: Option<String>,
+    /// The client's address; `unix` for a Unix socket
+    #[arg(long, value_name = "IP", value_parser = parse_source)]
+    pub from: From,
+    /// The moment, RFC 3339 [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub at: Option<Moment>,
+    /// The listener the client comes to; rules that name listeners match only with it
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub listener: String,
+    /// The client speaks no TLS
+    #[arg(long, conflicts_with = "cert")]
+    pub plain: bool,
+    /// The client asks for a replication connection
+    #[arg(long, value_enum)]
+    pub replication: Option<Replication>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Proof {
+    /// The password of the user's SCRAM verifier
+    Scram,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Replication {
+    /// replication=database
+    Database,
+    /// replication=true
+    Physical,
+}
+
+/// Where an attempt comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    Ip(IpAddr),
+    Unix,
+}
+
+/// Microseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment(pub crate::time::Utc);
+
+/// Compile a policy into one snapshot file. Equal policies give equal files; secrets are not in it.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  postern compile policy/ -o fleet.snapshot")]
+pub struct Compile {
+    /// The policy directory
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Where to write it; replaced as a whole, so it may be the file a gate is watching
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// Make a SCRAM-SHA-256 verifier, in PostgreSQL's own form, from a password on standard input.
+///
+/// The password is read up to the first line end. It is never an argument: the list of processes is public.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  read -rs password; printf %s \"$password\" | postern verifier")]
+pub struct Verifier {
+    /// PBKDF2 iterations; the same for all verifiers under one authentication rule
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(4096..=10_000_000))]
+    pub iterations: u32,
+}
+
+/// Look at a record.
+#[derive(Debug, Args)]
+pub struct Audit {
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Say whether a record is whole
+    Verify(AuditVerify),
+}
+
+/// Read record files, oldest first, and say whether they are whole: torn lines, lost records, sessions without their end.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Example:\n  postern audit verify /var/log/postern/audit.jsonl.1 /var/log/postern/audit.jsonl"
+)]
+pub struct AuditVerify {
+    /// Files of one record, oldest first
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+fn parse_source(text: &str) -> Result<From, String> {
+    match text {
+        "unix" => Ok(From::Unix),
+        text => text
+            .parse()
+            .map(From::Ip)
+            .map_err(|_| "an IP address, or `unix`".to_owned()),
+    }
+}
+
+fn parse_moment(text: &str) -> Result<Moment, String> {
+    let moment: jiff::Timestamp = text
+        .parse()
+        .map_err(|error| format!("a moment like 2026-03-01T03:00:00Z: {error}"))?;
+    Ok(Moment(crate::time::Utc(moment.as_microsecond())))
+}

@@ -1,0 +1,28 @@
+//! Policies that were in force and may still be read.
+
+use std::sync::Arc;
+
+use crate::in_force::InForce;
+
+/// Kept here until no core reads them, so that the last one to let go is never a core: freeing a large policy takes time.
+#[derive(Default)]
+pub struct Retired(Vec<Arc<InForce>>);
+
+impl Retired {
+    pub fn add(&mut self, old: Arc<InForce>) {
+        self.0.push(old);
+    }
+
+    /// Frees those that nobody else holds. A retired policy can be reached by nobody new, so a count of one is final.
+    pub fn free(&mut self) {
+        self.0.retain(|old| Arc::strong_count(old) > 1);
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
