@@ -267,27 +267,43 @@ impl<'a> Case<'a> {
         let mut furthest = self.without_a_grant_for_the_database();
         for tier in Tier::ALL {
             for pattern in matching.iter() {
-                let mut best: Option<u32> = None;
-                for subject in self.subjects(tier, index, self.record.has_grants != 0) {
-                    for number in index.rules(subject, pattern).iter().map(|number| number.to_native()) {
-                        match self.judge_grant(number) {
-                            Ok(()) => best = Some(best.map_or(number, |known| known.min(number))),
-                            Err(refusal) => {
-                                furthest = furthest.max(refusal);
-                                if refusal.may_pass() {
-                                    recheck.consider(self.grant_changes(number));
-                                }
-                            }
-                        }
+                let first = self.first_of(self.grants_at(tier, pattern), &mut furthest);
+                for before in self
+                    .grants_at(tier, pattern)
+                    .filter(|number| first.is_none_or(|first| *number < first))
+                {
+                    if self.judge_grant(before).is_err_and(Refusal::may_pass) {
+                        recheck.consider(self.grant_changes(before));
                     }
                 }
-                if let Some(number) = best {
+                if let Some(number) = first {
                     recheck.consider(self.grant_changes(number));
                     return Ok(number);
                 }
             }
         }
         Err(furthest)
+    }
+
+    /// Of equal rank: the smallest name that holds.
+    fn first_of(&self, grants: impl Iterator<Item = u32>, furthest: &mut Refusal) -> Option<u32> {
+        let mut first: Option<u32> = None;
+        for number in grants {
+            match self.judge_grant(number) {
+                Ok(()) => first = Some(first.map_or(number, |known| known.min(number))),
+                Err(refusal) => *furthest = (*furthest).max(refusal),
+            }
+        }
+        first
+    }
+
+    /// Grants of one rank, in no order; one that names several groups comes as often.
+    fn grants_at(&self, tier: Tier, pattern: u32) -> impl Iterator<Item = u32> {
+        let index = &self.image.grant_index;
+        let subjects = self.subjects(tier, index, self.record.has_grants != 0);
+        subjects
+            .flat_map(move |subject| index.rules(subject, pattern))
+            .map(|number| number.to_native())
     }
 
     /// Subjects of one tier that any rule of the index names.
