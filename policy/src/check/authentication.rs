@@ -20,28 +20,19 @@ pub(super) fn check(model: &Model, found: &mut Vec<ModelFault>) {
         let object = || Object::Authentication(index);
         let mut scope = Scope::new(found, &object);
         scope.key("name", value::object_name(&rule.name));
-        let earlier = names.insert(rule.name.as_str(), index);
+        let unique = names.insert(rule.name.as_str(), index).is_none();
         scope.key(
             "name",
-            require(earlier.is_none(), || {
-                Why::new(format!("another rule is called `{}`", rule.name))
-            }),
+            require(unique, || Why::new(format!("another rule is called `{}`", rule.name))),
         );
         check_matchers(rule, &mut scope);
-        check_method(rule, &mut scope);
-        let cover = model.authentication[..index]
-            .iter()
-            .find(|earlier| covers(earlier, rule));
-        scope.whole(match cover {
-            None => Ok(()),
-            Some(earlier) => {
-                let why = format!(
-                    "rule `{}` is never reached: `{}` before it matches all it does",
-                    rule.name, earlier.name
-                );
-                Err(Why::new(why).help("the first match counts: put the narrower rule first"))
-            }
-        });
+        scope.say_with(Some("method"), None, Some(object()), method_can_work(rule));
+        if rule.method.uses_scram() {
+            scope.key("scram_iterations", value::SCRAM_ITERATIONS.check(rule.scram_iterations));
+        }
+        if let Some((cover, why)) = never_reached(rule, &model.authentication[..index]) {
+            scope.say_with(None, None, Some(Object::Authentication(cover)), Err(why));
+        }
     }
     check_iterations(model, found);
 }
@@ -66,21 +57,30 @@ fn check_matchers(rule: &AuthenticationRule, scope: &mut Scope<'_>) {
     }
 }
 
-fn check_method(rule: &AuthenticationRule, scope: &mut Scope<'_>) {
-    let works = !rule.method.uses_certificates() || rule.transport == Transport::Tls;
-    scope.key(
-        "method",
-        require(works, || {
-            let (method, transport) = (rule.method.as_str(), rule.transport.as_str());
-            Why::new(format!(
-                "`{method}` needs TLS, and the rule's transport is `{transport}`"
-            ))
-            .help("write `transport = \"tls\"`, and another rule for what comes without")
-        }),
+fn method_can_work(rule: &AuthenticationRule) -> Result<(), Why> {
+    let (method, transport) = (rule.method.as_str(), rule.transport.as_str());
+    let why = || {
+        Why::new(format!(
+            "`{method}` needs TLS, and the rule's transport is `{transport}`"
+        ))
+    };
+    require(
+        !rule.method.uses_certificates() || rule.transport == Transport::Tls,
+        || why().help("write `transport = \"tls\"`, and another rule for what comes without"),
+    )
+}
+
+/// The position of an earlier rule that leaves nothing for this one.
+fn never_reached(rule: &AuthenticationRule, before: &[AuthenticationRule]) -> Option<(usize, Why)> {
+    let (index, cover) = before.iter().enumerate().find(|(_, earlier)| covers(earlier, rule))?;
+    let why = format!(
+        "rule `{}` is never reached: `{}` before it matches all it does",
+        rule.name, cover.name
     );
-    if rule.method.uses_scram() {
-        scope.key("scram_iterations", value::SCRAM_ITERATIONS.check(rule.scram_iterations));
-    }
+    Some((
+        index,
+        Why::new(why).help("the first match counts: put the narrower rule first"),
+    ))
 }
 
 /// An unknown name is shown the rule's count. A verifier with another would show that its name is known.

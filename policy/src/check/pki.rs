@@ -1,6 +1,6 @@
 //! Certificates and revocation lists as DER: whether they are what they should be. Validates no path and knows no time.
 
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::{Why, require};
@@ -15,7 +15,10 @@ pub fn root(der: &[u8]) -> Result<(), Why> {
     let constraints = certificate
         .basic_constraints()
         .map_err(|error| Why::new(format!("a root is malformed: {error}")))?;
-    let is_authority = constraints.is_none_or(|found| found.value.ca);
+    let is_authority = match constraints {
+        Some(found) => found.value.ca,
+        None => certificate.version() == X509Version::V1,
+    };
     require(is_authority, || {
         Why::new(format!(
             "`{}` is not the certificate of an authority",

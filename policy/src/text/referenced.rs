@@ -20,7 +20,11 @@ pub(super) fn revocation_lists(table: &mut Table<'_>, key: &'static str, files: 
 pub(super) fn secret(table: &mut Table<'_>, key: &'static str, files: &dyn ReferencedFiles) -> Option<String> {
     let path = table.string(key)?;
     if let (Some(value), Err(error)) = (table.entry(key), files.check_secret(&path)) {
-        table.fault(key, value.span(), Why::new(format!("cannot use {}: {error}", path.escape_debug())));
+        table.fault(
+            key,
+            value.span(),
+            Why::new(format!("cannot use {}: {error}", path.escape_debug())),
+        );
     }
     Some(path)
 }
