@@ -13,6 +13,7 @@ use crate::metrics::Latencies;
 /// What was gathered since the start, and the sets that are not with a core now.
 pub struct LatencyTotals {
     total: Mutex<Latencies>,
+    #[expect(clippy::vec_box, reason = "they travel to cores as boxes")]
     spare: Mutex<Vec<Box<Latencies>>>,
     /// By core: looks since a set went out there that has not come back; zero with none out there.
     unanswered: Box<[AtomicU32]>,

@@ -10,7 +10,7 @@ use crate::audit::{Name, ServerAddress};
 use crate::control::credentials::Credential;
 use crate::control::resolve::Addresses;
 use crate::in_force::InForce;
-use crate::metrics::{Latencies, Stage};
+use crate::metrics::{Decided, Latencies, Stage};
 use crate::ring::socket::Address;
 use crate::secret::Secret;
 use crate::session::{NoRoute, Route, Surroundings, Terms};
@@ -106,7 +106,12 @@ impl Surroundings for Around<'_> {
         self.interned.share(terms)
     }
 
-    fn decided(&mut self, nanoseconds: u64) {
+    fn decided(&mut self, permitted: bool, nanoseconds: u64) {
+        if let Some(metrics) = self.shared.metrics.core(self.reference.core) {
+            metrics
+                .decisions
+                .one(if permitted { Decided::Permit } else { Decided::Refuse });
+        }
         self.latencies.record(Stage::Decision, nanoseconds);
     }
 }

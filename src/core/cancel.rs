@@ -13,11 +13,14 @@ use super::reference::SessionReference;
 
 const SHARDS: usize = 64;
 
+/// Process id and bits of the session that shows it.
+type Shown = BTreeSet<(u32, u64)>;
+
 /// The process ids on show, over all cores.
 #[derive(Debug)]
 pub struct CancelDirectory {
     key: hmac::Key,
-    shards: Box<[Mutex<BTreeSet<(u32, u64)>>]>,
+    shards: Box<[Mutex<Shown>]>,
 }
 
 /// Cancel-key secrets: 4 bytes for protocol 3.0, 32 for 3.2.
@@ -69,7 +72,7 @@ impl CancelDirectory {
         secret
     }
 
-    fn shard(&self, process_id: u32) -> std::sync::MutexGuard<'_, BTreeSet<(u32, u64)>> {
+    fn shard(&self, process_id: u32) -> std::sync::MutexGuard<'_, Shown> {
         self.shards[process_id as usize % SHARDS]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -14,7 +14,12 @@ const LINGER: u64 = 1_000;
 impl Core {
     /// The connection is over: both lines close, each once its queue has been sent.
     pub(super) fn finish(&mut self, index: u32) {
-        let deadline = self.now.after_millis(LINGER);
+        self.finish_within(index, LINGER);
+    }
+
+    /// As [`Self::finish`], with so many milliseconds for what is still owed.
+    pub(super) fn finish_within(&mut self, index: u32, linger: u64) {
+        let deadline = self.now.after_millis(linger);
         self.withdraw(index);
         for side in [Side::Client, Side::Server] {
             self.send_close_notify(index, side);

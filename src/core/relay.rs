@@ -16,6 +16,9 @@ use super::run::Core;
 /// From the order to end until the sockets are closed whatever they still owe, milliseconds.
 const HARD_CLOSE: u64 = 1_000;
 
+/// How long a peer may take for what it is still owed after the other side has closed in order, milliseconds.
+const PATIENT_CLOSE: u64 = 30_000;
+
 impl Core {
     #[inline]
     pub(super) fn relay_input(&mut self, index: u32, side: Side, segment: Segment) {
@@ -138,7 +141,12 @@ impl Core {
         passage.end(why);
         let boundary = passage.at_server_boundary();
         let busy = !passage.is_quiet();
-        self.metrics().sessions_revoked.one();
+        if matches!(
+            why,
+            EndReason::PolicyChanged | EndReason::WindowEnded | EndReason::ProofExpired
+        ) {
+            self.metrics().sessions_revoked.one();
+        }
         self.pause_receive(index, Side::Client);
         if busy {
             self.cancel_for(index);
@@ -221,11 +229,19 @@ impl Core {
             process: passage.cancel_key.as_ref().map(UpstreamCancelKey::process_id),
         });
         end.sqlstate = report.map(|report| report.sqlstate.bytes());
+        let messages = |traffic: &Traffic| traffic.messages.iter().map(|(_, count)| count).sum::<u64>();
+        self.metrics()
+            .relay_messages
+            .add(Direction::ToServer, messages(&end.from_client));
+        self.metrics()
+            .relay_messages
+            .add(Direction::ToClient, messages(&end.from_server));
+        let forced = passage_is_forced(how);
         self.withdraw(index);
         self.metrics().ends.one(how);
         self.metrics().sessions_open.down();
         self.shared.recorder.record(Record::End(Box::new(end)));
-        self.finish(index);
+        self.finish_within(index, if forced { HARD_CLOSE } else { PATIENT_CLOSE });
     }
 
     /// Gives back what a session held among the shared tables.
@@ -249,6 +265,14 @@ impl Core {
             self.shared.cancels.withdraw(key.process_id(), *reference);
         }
     }
+}
+
+/// Whether the gate has ended the session itself: then nobody is waited for.
+fn passage_is_forced(how: EndReason) -> bool {
+    !matches!(
+        how,
+        EndReason::ClientTerminate | EndReason::ClientEof | EndReason::ServerEof
+    )
 }
 
 impl Passage {

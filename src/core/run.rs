@@ -38,6 +38,7 @@ pub struct Core {
     pub(super) flush: Vec<(u32, Side)>,
     /// Lines whose receive found no buffer.
     pub(super) starved: Vec<(u32, Side)>,
+    #[expect(clippy::vec_box, reason = "lent to lines as boxes, so that lending moves eight bytes")]
     pub(super) queues: Vec<Box<Queue>>,
     pub(super) opened: Vec<Segment>,
     /// The next connection to look at after a policy swap; `None` when every one has been.
@@ -72,8 +73,10 @@ pub(super) fn tag(operation: Operation, side: Side, index: u32, generation: u16)
     Tag::new(operation as u8, side as u8, index, generation)
 }
 
-/// Connections looked at in one turn after a policy swap: the others wait for the next one.
-const RECHECK_SLICE: u32 = 256;
+/// How long one turn re-checks connections after a policy swap; the others wait for the next turn.
+const RECHECK_MICROS: u64 = 500;
+/// Connections between two looks at the clock.
+const RECHECK_STEP: u32 = 8;
 
 /// A core looks up from its sleep at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -179,9 +182,15 @@ impl Core {
     fn recheck_slice(&mut self) {
         let Some(from) = self.recheck else { return };
         let reach = self.table.reach();
-        let to = reach.min(from.saturating_add(RECHECK_SLICE));
-        for index in from..to {
-            self.recheck_connection(index);
+        let started = self.shared.clock.mono();
+        let mut to = from;
+        // A certificate's chain may have to be verified again, so it is time that is bounded, not the number.
+        while to < reach && self.shared.clock.mono().micros_since(started) < RECHECK_MICROS {
+            let next = reach.min(to.saturating_add(RECHECK_STEP));
+            for index in to..next {
+                self.recheck_connection(index);
+            }
+            to = next;
         }
         self.recheck = (to < reach).then_some(to);
         if self.recheck.is_none() {
@@ -193,6 +202,7 @@ impl Core {
         let outstanding = [Group::Small, Group::Bulk].map(|group| self.ring.group_counters(group).outstanding);
         let metrics = self.metrics();
         metrics.turns.one();
+        metrics.ring_overflows.raise_to(self.ring.counters().overflows);
         metrics
             .buffers_outstanding
             .set(outstanding.iter().map(|count| u64::from(*count)).sum());

@@ -58,6 +58,7 @@ impl Core {
             Err(OutOfBuffers) => return self.starve_out(index),
         }
         if throttle {
+            self.metrics().relays_paused.one();
             self.pause_receive(index, to.other());
         }
     }

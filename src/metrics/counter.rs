@@ -41,6 +41,11 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
     }
 
+    /// Follows a count that is kept elsewhere; never goes back.
+    pub fn raise_to(&self, count: u64) {
+        self.0.store(count.max(self.get()), Relaxed);
+    }
+
     pub fn one(&self) {
         self.add(1);
     }

@@ -124,7 +124,7 @@ series! {
         cancels: Family<CancelResult> = "postern_cancel_ended_total", "Cancel requests by what became of them.";
         buffers_outstanding: Gauge = "postern_buffer_outstanding_count", "Receive buffers in use now.";
         buffers_starved: Counter = "postern_buffer_starved_total", "Receives that found no free buffer.";
-        budgets_exhausted: Counter = "postern_turn_budget_exhausted_total", "Sessions put off to the next turn because they had had their share.";
+        relays_paused: Counter = "postern_relay_paused_total", "Times one side was not read because the other took too little.";
         turns: Counter = "postern_turn_completed_total", "Turns of the core loop.";
         ring_overflows: Counter = "postern_ring_overflowed_total", "Times the kernel's completion queue overflowed.";
     }

@@ -89,11 +89,12 @@ impl Gate {
     }
 
     /// The TLS handshake with the client is done.
-    pub fn handle_client_tls(&mut self, around: &dyn Surroundings, tls: ClientTls) {
+    pub fn handle_client_tls(&mut self, around: &dyn Surroundings, mut tls: ClientTls) {
         let Stage::ExpectClientTls(mut negotiation, started) = std::mem::replace(&mut self.stage, Stage::Finished)
         else {
             return self.abandon(around, Reason::Internal);
         };
+        tls.facts.direct = negotiation.direct;
         self.draft.tls(tls.facts, around.now().micros_since(started));
         self.draft.fill().certificate = tls.chain.first().map(|leaf| fingerprint(leaf));
         if negotiation.direct && !tls.alpn {

@@ -158,7 +158,7 @@ impl Claim {
         let found = self.resolve(gate, &in_force, utc, scram.as_ref())?;
         let permit = self.permit(gate, &in_force, utc, &found);
         let took = around.now().0.saturating_sub(started.0);
-        around.decided(took);
+        around.decided(permit.is_ok(), took);
         gate.draft.micros().decision = Some(took / 1_000);
         let permit = permit?;
         let snapshot = &in_force.snapshot;

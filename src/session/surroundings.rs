@@ -32,8 +32,8 @@ pub trait Surroundings {
     fn password(&self) -> Option<Secret>;
     /// The one copy of these terms.
     fn terms(&mut self, terms: Terms) -> Arc<Terms>;
-    /// How long one decision took.
-    fn decided(&mut self, nanoseconds: u64);
+    /// One decision was made: what it said, and how long it took.
+    fn decided(&mut self, permitted: bool, nanoseconds: u64);
 }
 
 /// The way to one role of one cluster.

@@ -166,7 +166,7 @@ impl Surroundings for World {
         Arc::new(terms)
     }
 
-    fn decided(&mut self, _nanoseconds: u64) {}
+    fn decided(&mut self, _permitted: bool, _nanoseconds: u64) {}
 }
 
 /// A gate, what it has said, and what it has asked for.
