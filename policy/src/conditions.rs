@@ -114,11 +114,14 @@ const WEEK: i64 = 7 * 24 * 60 * MINUTE;
 const EPOCH_IN_WEEK: i64 = 3 * 24 * 60 * MINUTE;
 
 fn open(image: &ArchivedImage, hours: &ArchivedHoursRecord, now: Utc) -> bool {
-    let Some((offset, _)) = zone_at(image, hours, now.seconds()) else {
-        return false;
-    };
-    let minute = second_of_week(now.seconds(), offset) / MINUTE;
-    (i64::from(hours.from.to_native())..i64::from(hours.to.to_native())).contains(&minute)
+    let minute = minute_of_week(image, hours, now);
+    minute.is_some_and(|minute| (hours.from.to_native()..hours.to.to_native()).contains(&minute))
+}
+
+/// By the clock of the hours' zone, since Monday 00:00.
+pub(crate) fn minute_of_week(image: &ArchivedImage, hours: &ArchivedHoursRecord, now: Utc) -> Option<u16> {
+    let (offset, _) = zone_at(image, hours, now.seconds())?;
+    u16::try_from(second_of_week(now.seconds(), offset) / MINUTE).ok()
 }
 
 /// The next start, end or change of the zone's offset.

@@ -6,6 +6,7 @@ pub mod check;
 pub mod compile;
 mod conditions;
 pub mod decide;
+pub mod explain;
 pub mod fault;
 pub mod id;
 pub mod identity;

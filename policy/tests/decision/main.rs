@@ -1,5 +1,6 @@
 //! The snapshot's decision against a slow one that reads the model as a person would, on thousands of random policies.
 
+mod explanation;
 mod random;
 mod reference;
 
@@ -34,6 +35,7 @@ fn decisions_agree_with_the_model() {
                 "seed {seed}\n{question:#?}\n{model:#?}"
             );
             seen.count(&wanted);
+            explanation::agrees(&snapshot, &question, got);
             if let Ok(permit) = got {
                 holds_until_the_recheck(&snapshot, &question, permit, &mut random);
             }

@@ -135,11 +135,13 @@ impl Random {
         self.some(from, most).into_iter().map(str::to_owned).collect()
     }
 
+    /// Every identity can prove itself in each way: by [`fingerprint_of`] and by SCRAM.
     pub fn model(&mut self) -> Model {
         Model {
+            providers: BTreeMap::new(),
             identities: IDENTITIES
                 .iter()
-                .map(|name| ((*name).to_owned(), self.identity()))
+                .map(|name| ((*name).to_owned(), self.identity(name)))
                 .collect(),
             groups: GROUPS.iter().map(|name| (*name).to_owned()).collect(),
             clusters: ["east", "west"].map(|name| (name.to_owned(), cluster())).into(),
@@ -149,11 +151,13 @@ impl Random {
             denies: (0..self.below(3))
                 .map(|number| (format!("deny-{number}"), self.deny()))
                 .collect(),
-            ..Model::default()
+            authentication: METHOD_LISTENERS
+                .map(|(listener, method)| rule_of_listener(listener, method))
+                .into(),
         }
     }
 
-    fn identity(&mut self) -> Identity {
+    fn identity(&mut self, name: &str) -> Identity {
         let groups = if self.chance(4) { 12 } else { 3 };
         let groups = if groups == 12 {
             GROUPS.iter().map(|name| (*name).to_owned()).collect()
@@ -163,7 +167,8 @@ impl Random {
         Identity {
             aliases: self.some_names(&["alias", "nick", "writer"], 2),
             groups,
-            ..Identity::default()
+            keys: vec![CertificateKey::Fingerprint(fingerprint_of(name))],
+            scram: Some(verifier()),
         }
     }
 
@@ -433,6 +438,41 @@ impl Random {
             dns,
             common_names,
         }
+    }
+}
+
+/// Listeners whose one rule has the method.
+pub const METHOD_LISTENERS: [(&str, Method); 3] = [
+    ("certificate", Method::Certificate),
+    ("scram", Method::ScramSha256),
+    ("both", Method::CertificateAndScram),
+];
+
+pub fn fingerprint_of(identity: &str) -> [u8; 32] {
+    let mut fingerprint = [0; 32];
+    fingerprint[..identity.len()].copy_from_slice(identity.as_bytes());
+    fingerprint
+}
+
+fn rule_of_listener(listener: &str, method: Method) -> AuthenticationRule {
+    AuthenticationRule {
+        name: listener.to_owned(),
+        listeners: BTreeSet::from([listener.to_owned()]),
+        transport: Transport::Any,
+        networks: vec![],
+        databases: vec![],
+        users: vec![],
+        method,
+        scram_iterations: 4096,
+    }
+}
+
+fn verifier() -> ScramVerifier {
+    ScramVerifier {
+        iterations: 4096,
+        salt: vec![1; 16],
+        stored_key: [2; 32],
+        server_key: [3; 32],
     }
 }
 
