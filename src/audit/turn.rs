@@ -260,8 +260,9 @@ impl Turn {
         if self.shared.reopen.swap(false, Ordering::AcqRel) {
             self.reopen();
         }
-        let length = self.output.length();
-        let full = length > 0 && length + self.batch.bytes().len() as u64 > self.settings.rotate_size;
+        // Only for a line that needs the room: an idle gate renames nothing, and no file stays empty.
+        let (length, waiting) = (self.output.length(), self.batch.bytes().len() as u64);
+        let full = length > 0 && waiting > 0 && length + waiting > self.settings.rotate_size;
         if full && self.output.sink.is_regular() && now >= self.rotate_not_before {
             self.rotate(now);
         }
