@@ -191,3 +191,157 @@ fn contested_by_group(image: &ArchivedImage, model: &Model) -> Read<Vec<Vec<u32>
 fn all<T>(items: &[T], rule: impl Fn(&T) -> Read<bool>) -> Read<bool> {
     items.iter().try_fold(true, |so_far, item| Ok(so_far && rule(item)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::check;
+    use crate::compile::compile;
+    use crate::model::{Access, CertificateKey, Identity, Model};
+    use crate::sample::{self, exact, grant, prefix, set, to_groups, uri, verifier};
+    use crate::snapshot::{HeapBytes, Snapshot, SnapshotFault};
+
+    fn loaded(model: &Model) -> Result<(), Vec<crate::check::ModelFault>> {
+        match Snapshot::load(Box::new(HeapBytes::copy_of(&compile(model).unwrap())), 1) {
+            Ok(_) => Ok(()),
+            Err(SnapshotFault::Policy(faults)) => Err(faults),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// A hundred sound identities beside those of the sample, each in other groups.
+    fn policy() -> Model {
+        let mut model = sample::policy();
+        for number in 0..100u8 {
+            let identity = Identity {
+                aliases: set(&[&format!("alias-{number}")]),
+                groups: if number % 2 == 0 {
+                    set(&["robots"])
+                } else {
+                    set(&["robots", "apps"])
+                },
+                keys: vec![
+                    CertificateKey::Fingerprint([number; 32]),
+                    uri("corp", &format!("spiffe://corp/robot/{number}")),
+                    CertificateKey::CommonName {
+                        provider: "corp".to_owned(),
+                        name: format!("robot {number}"),
+                    },
+                ],
+                scram: Some(verifier()),
+            };
+            model.identities.insert(format!("robot-{number:02}"), identity);
+        }
+        model
+    }
+
+    fn suspects(model: &Model) -> BTreeSet<String> {
+        let snapshot = Snapshot::of(model, 1).unwrap();
+        let shared = snapshot.image().verify().unwrap();
+        snapshot
+            .image()
+            .model_to_check(&shared)
+            .unwrap()
+            .identities
+            .into_keys()
+            .collect()
+    }
+
+    #[test]
+    fn sound_identities_are_let_through() {
+        let model = policy();
+        assert_eq!(check(&model), []);
+        // One is named by a grant, one has a URI pattern.
+        assert_eq!(suspects(&model), set(&["backup", "svc:billing"]));
+        assert_eq!(loaded(&model), Ok(()));
+    }
+
+    /// Each breaks one rule about identities, alone or together. `check` on the whole model is the judge.
+    #[test]
+    fn every_fault_that_check_finds_is_found_in_the_snapshot() {
+        type Break = fn(&mut Model);
+        let breaks: [(&str, Break); 21] = [
+            ("name", |m| rename(m, "robot 7")),
+            ("name of a SCRAM user too long", |m| rename(m, &"r".repeat(64))),
+            ("alias", |m| robot(m).aliases = set(&["a\u{1}"])),
+            ("alias is another's name", |m| robot(m).aliases = set(&["robot-50"])),
+            ("alias is its own name", |m| robot(m).aliases = set(&["robot-07"])),
+            ("no proof", |m| (robot(m).keys, robot(m).scram) = (vec![], None)),
+            ("fingerprint of another", |m| {
+                robot(m).keys[0] = CertificateKey::Fingerprint([50; 32])
+            }),
+            ("its own fingerprint twice", |m| {
+                robot(m).keys.push(CertificateKey::Fingerprint([7; 32]))
+            }),
+            ("URI of another", |m| {
+                robot(m).keys[1] = uri("corp", "spiffe://corp/robot/50")
+            }),
+            ("URI under a pattern of another", |m| {
+                robot(m).keys[1] = uri("corp", "spiffe://corp/ns/x/sa/billing")
+            }),
+            ("pattern over others", |m| {
+                robot(m).keys[1] = uri("corp", "spiffe://corp/robot/*")
+            }),
+            ("trust domain", |m| {
+                robot(m).keys[1] = uri("corp", "spiffe://partner.example/x")
+            }),
+            ("URI that is none", |m| robot(m).keys[1] = uri("corp", "robot")),
+            ("common name of another", |m| {
+                robot(m).keys[2] = common_name("corp", "robot 50")
+            }),
+            ("common name", |m| robot(m).keys[2] = common_name("corp", "")),
+            ("DNS name", |m| {
+                robot(m).keys[2] = CertificateKey::Dns {
+                    provider: "corp".to_owned(),
+                    name: "A.b".to_owned(),
+                }
+            }),
+            ("iterations", |m| robot(m).scram.as_mut().unwrap().iterations = 5_000),
+            ("salt", |m| robot(m).scram.as_mut().unwrap().salt = vec![1; 8]),
+            ("tie between groups", |m| {
+                m.grants.insert(
+                    "robots".to_owned(),
+                    grant(to_groups(&["robots"]), vec![exact("billing")], "reader"),
+                );
+            }),
+            ("tie between grants of one group", |m| {
+                let mut other = grant(to_groups(&["apps"]), vec![prefix("billing_")], "app_rw");
+                other.access = Access::ReadOnly;
+                m.grants.insert("other".to_owned(), other);
+            }),
+            ("iterations of a second rule", |m| {
+                m.authentication[2].scram_iterations = 8_192
+            }),
+        ];
+        for (what, spoil) in breaks {
+            let mut model = policy();
+            spoil(&mut model);
+            let wanted = check(&model);
+            assert!(!wanted.is_empty(), "{what}: the judge has nothing against it");
+            assert_eq!(loaded(&model), Err(wanted), "{what}");
+        }
+    }
+
+    #[test]
+    fn the_same_name_under_another_provider_is_no_fault() {
+        let mut model = policy();
+        robot(&mut model).keys[2] = common_name("partner", "robot 50");
+        assert_eq!((check(&model), loaded(&model)), (vec![], Ok(())));
+    }
+
+    fn robot(model: &mut Model) -> &mut Identity {
+        model.identities.get_mut("robot-07").unwrap()
+    }
+
+    fn rename(model: &mut Model, name: &str) {
+        let robot = model.identities.remove("robot-07").unwrap();
+        model.identities.insert(name.to_owned(), robot);
+    }
+
+    fn common_name(provider: &str, name: &str) -> CertificateKey {
+        CertificateKey::CommonName {
+            provider: provider.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+}

@@ -131,8 +131,10 @@ fn authentication_rules_agree_with_the_model() {
     let mut matched = [0u64; 2];
     for seed in 0..POLICIES {
         let mut random = Random::new(seed ^ 0xA0A0);
-        let mut model = Model::default();
-        model.authentication = random.rules();
+        let model = Model {
+            authentication: random.rules(),
+            ..Model::default()
+        };
         let snapshot = Snapshot::of(&model, 1).unwrap();
         for _ in 0..20 {
             let (listener, user, database) = (random.listener(), random.user(), random.database());
@@ -170,9 +172,11 @@ fn certificates_resolve_as_the_model_says() {
     let mut seen = std::collections::BTreeMap::new();
     for seed in 0..POLICIES {
         let mut random = Random::new(seed ^ 0xCE27);
-        let mut model = Model::default();
-        model.providers = random.providers();
-        model.identities = random.keyed_identities();
+        let model = Model {
+            providers: random.providers(),
+            identities: random.keyed_identities(),
+            ..Model::default()
+        };
         let snapshot = Snapshot::of(&model, 1).unwrap();
         for _ in 0..20 {
             let certificate = random.certificate();

@@ -31,7 +31,7 @@ pub fn decide(model: &Model, question: &Question) -> Result<String, String> {
             .iter()
             .filter_map(|(name, grant)| Some((tier(model, &grant.subjects, question)?, name, grant)))
     };
-    let mut best: Option<((u8, (u8, usize)), &String)> = None;
+    let mut best: Option<(Rank, &String)> = None;
     let mut furthest = if mine().next().is_some() { 1 } else { 0 };
     for (tier, name, grant) in mine() {
         let Some(database) = grant
@@ -55,6 +55,9 @@ pub fn decide(model: &Model, question: &Question) -> Result<String, String> {
         None => Err(STEPS[furthest].to_owned()),
     }
 }
+
+/// Smaller wins: the tier of the subjects, then the kind of pattern and how much it leaves open.
+type Rank = (u8, (u8, usize));
 
 /// In the order in which a grant is tried.
 const STEPS: [&str; 10] = [
@@ -87,7 +90,8 @@ fn first_failure(model: &Model, grant: &Grant, question: &Question) -> Result<()
         return Err(3);
     }
     let (certificate, scram) = (question.proofs.certificate, question.proofs.scram);
-    if !(certificate || scram) || grant.proofs.certificate && !certificate || grant.proofs.scram && !scram {
+    let none = !certificate && !scram;
+    if none || (grant.proofs.certificate && !certificate) || (grant.proofs.scram && !scram) {
         return Err(4);
     }
     if grant.proofs.key_bound && !certificate {
