@@ -16,25 +16,20 @@ pub struct Arguments {
     pub command: Command,
 }
 
+// What each of them does stands at its arguments: clap takes a comment here for the whole description.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the gate
     Serve(Serve),
-    /// Print everything that is wrong with a policy
     Check(Check),
-    /// Say what the policy would answer to one attempt, and why
     Explain(Explain),
-    /// Compile a policy into one snapshot file
     Compile(Compile),
-    /// Make a SCRAM verifier from a password on standard input
     Verifier(Verifier),
-    /// Look at a record
     Audit(Audit),
     /// Print the version
     Version,
 }
 
-/// Run the gate in the foreground, until it is told to stop.
+/// Run the gate in the foreground, until it is told to stop
 ///
 /// SIGTERM and SIGINT drain: nobody new is let in, sessions may finish within the configured deadline; a second signal
 /// ends them at once. SIGHUP reads policy, credentials and certificates again and reopens the record.
@@ -46,7 +41,9 @@ pub struct Serve {
     pub config: PathBuf,
 }
 
-/// Print every fault of a policy with its place, at once. Says nothing and ends with 0 when there is none.
+/// Print everything that is wrong with a policy, each fault with its place
+///
+/// Says nothing and ends with 0 when there is nothing.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  postern check /etc/postern/policy\n  \
                              postern check policy/ --live --secrets /run/secrets/postern")]
@@ -65,7 +62,9 @@ pub struct Check {
     pub secrets: Option<PathBuf>,
 }
 
-/// Say what the policy would answer to one attempt, and why, rule by rule. Ends with 1 when the answer is no.
+/// Say what the policy would answer to one attempt, and why, rule by rule
+///
+/// Ends with 1 when the answer is no.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     postern explain policy/ --cert billing.crt --user billing --database orders --from 10.1.2.3\n  \
@@ -128,7 +127,9 @@ pub enum From {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment(pub crate::time::Utc);
 
-/// Compile a policy into one snapshot file. Equal policies give equal files; secrets are not in it.
+/// Compile a policy into one snapshot file
+///
+/// Equal policies give equal files. Secrets are not in it, only the paths of their files.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:\n  postern compile policy/ -o fleet.snapshot")]
 pub struct Compile {
@@ -140,7 +141,7 @@ pub struct Compile {
     pub output: PathBuf,
 }
 
-/// Make a SCRAM-SHA-256 verifier, in PostgreSQL's own form, from a password on standard input.
+/// Make a SCRAM-SHA-256 verifier, in PostgreSQL's own form, from a password on standard input
 ///
 /// The password is read up to the first line end. It is never an argument: the list of processes is public.
 #[derive(Debug, Args)]
@@ -151,7 +152,7 @@ pub struct Verifier {
     pub iterations: u32,
 }
 
-/// Look at a record.
+/// Look at a record
 #[derive(Debug, Args)]
 pub struct Audit {
     #[command(subcommand)]
@@ -160,11 +161,10 @@ pub struct Audit {
 
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Say whether a record is whole
     Verify(AuditVerify),
 }
 
-/// Read record files, oldest first, and say whether they are whole: torn lines, lost records, sessions without their end.
+/// Say whether a record is whole: torn lines, lost records, sessions without their end
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Example:\n  postern audit verify /var/log/postern/audit.jsonl.1 /var/log/postern/audit.jsonl"

@@ -28,7 +28,7 @@ pub fn run(arguments: &Check, terminal: &mut Terminal<'_>) -> Exit {
         return say(terminal.err, Exit::Found, format_args!("error: {fault}"));
     }
     match arguments.live {
-        true => live::run(&snapshot, secrets, terminal),
+        true => live::run(&model, secrets, terminal),
         false => Exit::Ok,
     }
 }

@@ -1,1 +1,271 @@
+//! What each command says and how it ends. Expected texts stand in `golden/`; `UPDATE_GOLDEN=1` writes them anew, to be
+//! looked at before they are committed.
 
+use std::path::Path;
+
+use clap::CommandFactory;
+
+use super::*;
+use crate::control::scratch::Scratch;
+use crate::identity::scram::{derive, verifier as scram_verifier};
+
+struct Ran {
+    exit: Exit,
+    out: String,
+    err: String,
+}
+
+fn postern(arguments: &[&str]) -> Ran {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let arguments = std::iter::once("postern")
+        .chain(arguments.iter().copied())
+        .map(OsString::from);
+    let exit = run(
+        arguments,
+        &mut Terminal {
+            out: &mut out,
+            err: &mut err,
+        },
+    );
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran {
+        exit,
+        out: text(out),
+        err: text(err),
+    }
+}
+
+/// Compares with the file, after the test's own directory was taken out of `text`.
+fn assert_golden(name: &str, text: &str, dir: Option<&Scratch>) {
+    let shown = match dir {
+        Some(dir) => text.replace(&dir.path().display().to_string(), "DIR"),
+        None => text.to_owned(),
+    };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &shown).unwrap();
+    }
+    assert_eq!(
+        shown,
+        std::fs::read_to_string(&path).unwrap_or_default(),
+        "{}",
+        path.display()
+    );
+}
+
+const GOOD: &str = r#"
+[identity.alice]
+scram = "SCRAM-SHA-256$4096:AQEBAQEBAQEBAQEBAQEBAQ==$AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
+
+[cluster.main]
+endpoints = ["127.0.0.1:1"]
+tls = "disable"
+
+[cluster.main.role.app]
+password_file = "app.password"
+
+[grant.orders]
+identities = ["alice"]
+databases = ["orders"]
+cluster = "main"
+role = "app"
+
+[[authentication]]
+name = "people"
+method = "scram-sha-256"
+"#;
+
+fn good_policy() -> Scratch {
+    let dir = Scratch::new();
+    dir.write("policy.toml", GOOD);
+    dir.write_mode("app.password", "secret", 0o600);
+    dir
+}
+
+fn path(dir: &Scratch) -> &str {
+    dir.path().to_str().unwrap()
+}
+
+#[test]
+fn the_definition_of_every_flag_is_consistent() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn help_is_as_written_and_cannot_fail() {
+    for (name, arguments) in [
+        ("help.txt", &["--help"][..]),
+        ("help-serve.txt", &["serve", "--help"]),
+        ("help-check.txt", &["check", "--help"]),
+        ("help-explain.txt", &["explain", "--help"]),
+        ("help-compile.txt", &["compile", "--help"]),
+        ("help-verifier.txt", &["verifier", "--help"]),
+        ("help-audit-verify.txt", &["audit", "verify", "--help"]),
+    ] {
+        let ran = postern(arguments);
+        assert_eq!((ran.exit, ran.err.as_str()), (Exit::Ok, ""), "{name}");
+        assert_golden(name, &ran.out, None);
+    }
+}
+
+#[test]
+fn what_cannot_be_understood_is_usage() {
+    for arguments in [
+        &["serfe"][..],
+        &["check"],
+        &["explain", "d", "--from", "nowhere"],
+        &["verifier", "--iterations", "1"],
+    ] {
+        let ran = postern(arguments);
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Usage, ""), "{arguments:?}");
+        assert!(!ran.err.is_empty());
+    }
+}
+
+#[test]
+fn a_password_is_no_argument() {
+    assert_eq!(postern(&["verifier", "secret"]).exit, Exit::Usage);
+}
+
+#[test]
+fn a_good_policy_is_nothing_to_talk_about() {
+    let dir = good_policy();
+    let ran = postern(&["check", path(&dir)]);
+    assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Ok, "", ""));
+}
+
+#[test]
+fn every_fault_of_a_policy_is_shown_at_once() {
+    let dir = good_policy();
+    dir.write(
+        "more.toml",
+        "[grant.late]\nidentities = [\"bob\"]\ndatabases = [\"orders\"]\ncluster = \"man\"\nrole = \"app\"\nrols = 1\n",
+    );
+    let ran = postern(&["check", path(&dir)]);
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Found, ""));
+    assert_golden("check-faults.txt", &ran.err, Some(&dir));
+}
+
+#[test]
+fn check_wants_secrets_to_be_usable_and_serving_does_not() {
+    let dir = good_policy();
+    dir.write_mode("app.password", "secret", 0o644);
+    let ran = postern(&["check", path(&dir)]);
+    assert_eq!(ran.exit, Exit::Found);
+    assert!(ran.err.contains("chmod 0600"), "{}", ran.err);
+    let snapshot = dir.path().join("out").display().to_string();
+    assert_eq!(postern(&["compile", path(&dir), "-o", &snapshot]).exit, Exit::Ok);
+}
+
+#[test]
+fn a_live_check_of_a_server_that_is_down_says_so() {
+    let dir = good_policy();
+    let ran = postern(&["check", path(&dir), "--live"]);
+    assert_eq!(ran.exit, Exit::Unavailable);
+    assert!(
+        ran.out
+            .starts_with("cluster main, role app: database orders: no endpoint works: 127.0.0.1:1: "),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn a_compiled_policy_is_the_same_policy() {
+    let dir = good_policy();
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    let ran = postern(&["compile", path(&dir), "-o", first.to_str().unwrap()]);
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    let moved = Scratch::new();
+    std::fs::copy(&first, moved.path().join("fleet.snapshot")).unwrap();
+    assert_eq!(
+        postern(&["compile", path(&moved), "-o", second.to_str().unwrap()]).exit,
+        Exit::Ok
+    );
+    assert_eq!(std::fs::read(&first).unwrap(), std::fs::read(&second).unwrap());
+}
+
+#[test]
+fn nothing_is_written_for_a_bad_policy_or_to_a_bad_place() {
+    let dir = good_policy();
+    let nowhere = dir.path().join("no/such/place").display().to_string();
+    assert_eq!(
+        postern(&["compile", path(&dir), "-o", &nowhere]).exit,
+        Exit::CannotWrite
+    );
+    dir.write("bad.toml", "x = 1");
+    let output = dir.path().join("out");
+    let ran = postern(&["compile", path(&dir), "-o", output.to_str().unwrap()]);
+    assert_eq!((ran.exit, output.exists()), (Exit::BadInput, false));
+}
+
+#[test]
+fn a_verifier_is_made_from_the_first_line_of_standard_input() {
+    for (input, password) in [("pw", "pw"), ("pw\n", "pw"), ("pw\r\nmore", "pw"), (" p w \n", " p w ")] {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut terminal = Terminal {
+            out: &mut out,
+            err: &mut err,
+        };
+        let exit = verifier::run(
+            &arguments::Verifier { iterations: 5000 },
+            &mut input.as_bytes(),
+            &mut terminal,
+        );
+        assert_eq!(exit, Exit::Ok);
+        let made = scram_verifier::parse(std::str::from_utf8(&out).unwrap().trim_end()).unwrap();
+        let keys = derive(password.as_bytes(), &made.salt, 5000);
+        assert_eq!(
+            (made.iterations, made.stored_key),
+            (5000, keys.stored_key()),
+            "{input:?}"
+        );
+    }
+}
+
+#[test]
+fn no_password_makes_no_verifier() {
+    for input in ["", "\n", "a\0b"] {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut terminal = Terminal {
+            out: &mut out,
+            err: &mut err,
+        };
+        let exit = verifier::run(
+            &arguments::Verifier { iterations: 4096 },
+            &mut input.as_bytes(),
+            &mut terminal,
+        );
+        assert_eq!((exit, out.is_empty()), (Exit::BadInput, true), "{input:?}");
+    }
+}
+
+#[test]
+fn a_record_is_whole_or_not() {
+    let dir = Scratch::new();
+    let good = dir.write(
+        "good.jsonl",
+        r#"{"time":"2026-11-23T11:11:52.836800Z","event":"process.stopped","why":"signal","sessions_ended":0}
+"#,
+    );
+    let ran = postern(&["audit", "verify", good.to_str().unwrap()]);
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.out);
+    let bad = dir.write("bad.jsonl", "garbage\n{}\n");
+    assert_eq!(postern(&["audit", "verify", bad.to_str().unwrap()]).exit, Exit::Found);
+    assert_eq!(postern(&["audit", "verify", "/no/such/record"]).exit, Exit::BadInput);
+}
+
+#[test]
+fn a_gate_without_configuration_does_not_start() {
+    let dir = Scratch::new();
+    let ran = postern(&["serve", "--config", dir.path().join("postern.toml").to_str().unwrap()]);
+    assert_eq!(ran.exit, Exit::BadInput);
+    assert!(ran.err.contains("postern.toml"), "{}", ran.err);
+}
+
+#[test]
+fn version_is_one_line() {
+    let ran = postern(&["version"]);
+    assert_eq!((ran.exit, ran.out.lines().count()), (Exit::Ok, 1));
+    assert!(ran.out.contains(env!("CARGO_PKG_VERSION")));
+}
