@@ -32,7 +32,10 @@ pub struct Connection {
 }
 
 /// From the first byte to the close.
-#[expect(clippy::large_enum_variant, reason = "a session spends its life in relay; the other phases are boxed")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a session spends its life in relay; the other phases are boxed"
+)]
 pub enum Phase {
     Login(Box<Login>),
     Relay(Passage),

@@ -388,6 +388,7 @@ impl Core {
         let Some(destination) = login.destinations.get(candidate).cloned() else {
             return;
         };
+        login.server_handshake = None;
         connection.destination = Some(destination.clone());
         match socket::connecting(&destination.address).and_then(|fd| self.open_line(index, Side::Server, fd)) {
             Ok(()) => self.start_connecting(index, &destination.address),

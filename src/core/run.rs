@@ -38,7 +38,10 @@ pub struct Core {
     pub(super) flush: Vec<(u32, Side)>,
     /// Lines whose receive found no buffer.
     pub(super) starved: Vec<(u32, Side)>,
-    #[expect(clippy::vec_box, reason = "lent to lines as boxes, so that lending moves eight bytes")]
+    #[expect(
+        clippy::vec_box,
+        reason = "lent to lines as boxes, so that lending moves eight bytes"
+    )]
     pub(super) queues: Vec<Box<Queue>>,
     pub(super) opened: Vec<Segment>,
     /// The next connection to look at after a policy swap; `None` when every one has been.

@@ -1,5 +1,6 @@
 //! Whole conversations through a gate, without a socket: a client, a server and a clock that the test turns.
 
+mod chaos;
 mod conversation;
 mod login;
 mod refusals;
