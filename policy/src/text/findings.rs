@@ -1,12 +1,12 @@
 //! Collects what is wrong while a policy is read, and remembers which parts are not worth a second complaint.
 
-use core::cell::RefCell;
+use core::cell::{OnceCell, RefCell};
 use core::ops::Range;
 use std::collections::BTreeSet;
 
 use super::SourceFile;
 use crate::check::{ModelFault, Object, Why};
-use crate::fault::{Fault, Faults};
+use crate::fault::{Fault, Faults, Lines};
 
 /// Bytes of one of the sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,17 +16,39 @@ pub(super) struct Span {
 }
 
 pub(super) struct Findings<'s> {
-    sources: &'s [&'s SourceFile],
+    sources: Vec<Source<'s>>,
     faults: RefCell<Vec<Fault>>,
     /// What was not read as it is meant, so that rules on it would only add follow-ups.
     spoiled: RefCell<BTreeSet<(Object, &'static str)>>,
+}
+
+struct Source<'s> {
+    file: &'s SourceFile,
+    /// Found with the first fault.
+    lines: OnceCell<Lines>,
+}
+
+impl Source<'_> {
+    fn fault(&self, bytes: &Range<usize>, message: String) -> Fault {
+        let SourceFile { name, text } = self.file;
+        self.lines
+            .get_or_init(|| Lines::of(text))
+            .fault(name, text, bytes.clone(), message)
+    }
 }
 
 /// Stands for every key of an object.
 const WHOLE: &str = "";
 
 impl<'s> Findings<'s> {
-    pub fn new(sources: &'s [&'s SourceFile]) -> Findings<'s> {
+    pub fn new(sources: &[&'s SourceFile]) -> Findings<'s> {
+        let sources = sources
+            .iter()
+            .map(|file| Source {
+                file,
+                lines: OnceCell::new(),
+            })
+            .collect();
         Findings {
             sources,
             faults: RefCell::default(),
@@ -35,9 +57,12 @@ impl<'s> Findings<'s> {
     }
 
     pub fn say(&self, span: &Span, why: Why) {
-        let source = &self.sources[span.file];
-        let fault = Fault::in_source(&source.name, &source.text, span.bytes.clone(), why.message).with_help(why.help);
-        self.faults.borrow_mut().push(fault);
+        let fault = match self.sources.get(span.file) {
+            Some(source) => source.fault(&span.bytes, why.message),
+            // A policy without files has no place for a fault.
+            None => Fault::of_file("policy", why.message),
+        };
+        self.faults.borrow_mut().push(fault.with_help(why.help));
     }
 
     /// `key` of `object` does not say what its author meant.
@@ -73,8 +98,10 @@ impl<'s> Findings<'s> {
 
     /// `file:line:column`, to point at a second place.
     pub fn place(&self, span: &Span) -> String {
-        let source = &self.sources[span.file];
-        let fault = Fault::in_source(&source.name, &source.text, span.bytes.clone(), "");
+        let Some(source) = self.sources.get(span.file) else {
+            return String::new();
+        };
+        let fault = source.fault(&span.bytes, String::new());
         format!("{}:{}:{}", fault.file, fault.line, fault.column)
     }
 
