@@ -18,7 +18,7 @@ use super::socket::Address;
 use super::start_error::StartError;
 use super::tag::{Kind, Tag, tag_of};
 use io_uring::types::CancelBuilder;
-use io_uring::{Probe, cqueue, opcode, types};
+use io_uring::{Probe, cqueue, opcode, squeue, types};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
 
@@ -54,13 +54,22 @@ impl Ring {
 
     /// Receives into buffers of the group until the end, an error or a cancel: [`Outcome::Received`], many times. A waiting
     /// receive holds no buffer. `bundle` lets one completion fill several buffers, where the kernel can.
+    ///
+    /// On a Unix socket every completion is the last (`more` is false): there a multishot receive can sleep through the end
+    /// of the stream, when the peer's shutdown falls together with its last bytes and with sends of ours. Seen on 6.18,
+    /// and without our sends on everything before the fix of liburing issue 1549.
     pub fn receive_multishot(&mut self, slot: Slot, group: Group, bundle: bool, tag: Tag) {
         let (fd, flags) = self.slots.aim(slot).entry();
         let number = group.number();
-        let entry = if bundle && self.features().contains(Features::RECEIVE_BUNDLES) {
-            opcode::RecvMultiBundle::new(fd, number).build()
-        } else {
-            opcode::RecvMulti::new(fd, number).build()
+        let bundle = bundle && self.features().contains(Features::RECEIVE_BUNDLES);
+        let entry = match (self.slots.is_unix(slot), bundle) {
+            (false, false) => opcode::RecvMulti::new(fd, number).build(),
+            (false, true) => opcode::RecvMultiBundle::new(fd, number).build(),
+            (true, false) => {
+                let receive = opcode::Recv::new(fd, std::ptr::null_mut(), 0).buf_group(number).build();
+                receive.flags(squeue::Flags::BUFFER_SELECT)
+            }
+            (true, true) => opcode::RecvBundle::new(fd, number).build(),
         };
         // SAFETY: the kernel writes to buffers of the group only, which have no owner but it, and whose mapping lives as long as
         // the ring.

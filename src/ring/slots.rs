@@ -1,6 +1,7 @@
 //! The numbers under which a ring knows its sockets.
 
 use super::errno::Errno;
+use super::socket;
 use io_uring::{squeue, types};
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -13,7 +14,7 @@ pub struct Slot(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Free,
-    Used,
+    Used { unix: bool },
     Closing,
 }
 
@@ -59,7 +60,7 @@ impl Slots {
     pub(super) fn check_free(&self, slot: Slot) -> Result<(), Errno> {
         match self.places.get(slot.0 as usize) {
             Some(Place::Free) => Ok(()),
-            Some(Place::Used | Place::Closing) => Err(Errno::BUSY),
+            Some(Place::Used { .. } | Place::Closing) => Err(Errno::BUSY),
             None => Err(Errno::BAD_DESCRIPTOR),
         }
     }
@@ -69,7 +70,9 @@ impl Slots {
     pub(super) fn occupy(&mut self, slot: Slot, fd: OwnedFd) {
         let index = slot.0 as usize;
         debug_assert_eq!(self.places[index], Place::Free);
-        self.places[index] = Place::Used;
+        self.places[index] = Place::Used {
+            unix: socket::is_unix(&fd),
+        };
         self.used += 1;
         if let Some(ordinary) = &mut self.ordinary {
             ordinary[index] = Some(fd);
@@ -79,9 +82,9 @@ impl Slots {
     /// What an operation on this slot names; an empty, closing or missing slot names nothing, which ends in EBADF.
     pub(super) fn aim(&self, slot: Slot) -> Aim {
         let index = slot.0 as usize;
-        if self.places.get(index) != Some(&Place::Used) {
+        let Some(Place::Used { .. }) = self.places.get(index) else {
             return Aim::NOTHING;
-        }
+        };
         match &self.ordinary {
             None => Aim::Direct(slot.0),
             Some(ordinary) => ordinary[index]
@@ -90,11 +93,18 @@ impl Slots {
         }
     }
 
+    /// Does the slot hold a Unix socket?
+    pub(super) fn is_unix(&self, slot: Slot) -> bool {
+        self.places.get(slot.0 as usize) == Some(&Place::Used { unix: true })
+    }
+
     /// The slot is closing from now on; the descriptor of an ordinary one comes out. An error: it is not in use.
     pub(super) fn begin_close(&mut self, slot: Slot) -> Result<Option<OwnedFd>, Errno> {
         let index = slot.0 as usize;
-        let used = self.places.get_mut(index).filter(|place| **place == Place::Used);
-        *used.ok_or(Errno::BAD_DESCRIPTOR)? = Place::Closing;
+        let Some(place @ Place::Used { .. }) = self.places.get_mut(index) else {
+            return Err(Errno::BAD_DESCRIPTOR);
+        };
+        *place = Place::Closing;
         Ok(self.ordinary.as_mut().and_then(|ordinary| ordinary[index].take()))
     }
 

@@ -61,6 +61,13 @@ pub fn write_once(socket: &impl AsFd, bytes: &[u8]) {
     }
 }
 
+/// Is this a Unix socket? Anything that is no socket is not.
+pub(super) fn is_unix(socket: &impl AsFd) -> bool {
+    SockRef::from(socket)
+        .domain()
+        .is_ok_and(|domain| domain == Domain::UNIX)
+}
+
 /// Switches keep-alive probes on for a TCP socket.
 pub fn keep_alive(socket: &impl AsFd, settings: KeepAlive) -> Result<(), Errno> {
     let parameters = TcpKeepalive::new()

@@ -65,16 +65,41 @@ fn without_buffers_nothing_is_lost() {
 }
 
 #[test]
-fn an_idle_connection_holds_no_buffer() {
+fn idle_connections_hold_no_buffer() {
     with_each_mask(|options| {
-        let mut ring = ring(&options);
-        let _far = connected(&mut ring, NEAR);
-        ring.receive_multishot(NEAR, Group::Small, false, tag(ARMED, 3));
+        let small = PoolSize { payload: 64, count: 2 };
+        let mut ring = ring(&RingOptions { small, ..options });
+        let slots: Vec<Slot> = (0..6).map(Slot).collect();
+        // Half of them Unix sockets, which receive one at a time.
+        let mut far_ends: Vec<Box<dyn Write>> = Vec::new();
+        for slot in &slots {
+            if slot.0 % 2 == 0 {
+                far_ends.push(Box::new(connected(&mut ring, *slot)));
+            } else {
+                let (near, far) = std::os::unix::net::UnixStream::pair().expect("a pair");
+                ring.install(*slot, near.into()).expect("a free slot");
+                far_ends.push(Box::new(far));
+            }
+            ring.receive_multishot(*slot, Group::Small, false, tag(ARMED, slot.0));
+        }
         ring.turn(Some(std::time::Duration::from_millis(20)))
             .expect("the ring turns");
         assert!(ring.poll_completion().is_none());
-        assert_eq!(ring.live_operations(), 1);
+        assert_eq!(ring.live_operations(), 6);
         assert_eq!(ring.group_counters(Group::Small).peak, 0);
+        // More of them wait than there are buffers, and still each gets one when it needs it.
+        for (slot, far) in slots.iter().zip(&mut far_ends) {
+            far.write_all(b"awake").expect("an open connection");
+            let count = wait_for(&mut ring, |_, completion| {
+                assert_eq!(completion.tag, tag(ARMED, slot.0));
+                match completion.outcome {
+                    Outcome::Received(Received::Bytes { segments, .. }) => Some(segments.remaining()),
+                    other => panic!("{other:?}"),
+                }
+            });
+            assert_eq!(count, 5);
+        }
+        assert_eq!(ring.group_counters(Group::Small).peak, 1);
     });
 }
 
