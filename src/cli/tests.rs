@@ -269,3 +269,72 @@ fn version_is_one_line() {
     assert_eq!((ran.exit, ran.out.lines().count()), (Exit::Ok, 1));
     assert!(ran.out.contains(env!("CARGO_PKG_VERSION")));
 }
+
+#[test]
+fn an_attempt_is_explained_rule_by_rule() {
+    let dir = good_policy();
+    let ask = |more: &[&str]| {
+        let base = [
+            "explain",
+            path(&dir),
+            "--user",
+            "alice",
+            "--from",
+            "10.1.2.3",
+            "--at",
+            "2026-03-01T03:00:00Z",
+        ];
+        postern(&[&base[..], more].concat())
+    };
+    let permitted = ask(&["--database", "orders", "--proof", "scram"]);
+    assert_eq!((permitted.exit, permitted.err.as_str()), (Exit::Ok, ""));
+    assert_golden("explain-permitted.txt", &permitted.out, None);
+    let refused = ask(&["--database", "payroll", "--proof", "scram"]);
+    assert_eq!(refused.exit, Exit::Found);
+    assert_golden("explain-refused.txt", &refused.out, None);
+    let unproven = ask(&["--database", "orders"]);
+    assert_eq!(unproven.exit, Exit::Found);
+    assert!(!unproven.out.contains("grants"), "{}", unproven.out);
+}
+
+#[test]
+fn a_certificate_is_judged_as_the_gate_judges_it() {
+    let made = rcgen::generate_simple_self_signed(vec!["billing.test".into()]).unwrap();
+    let pin = crate::control::keeper::hex(&crate::identity::certificate::fingerprint(made.cert.der()));
+    let dir = good_policy();
+    let pinned = format!("[identity.\"svc:billing\"]\nkeys = [{{ certificate_sha256 = \"{pin}\" }}]\n");
+    let grant = "[grant.billing]\nidentities = [\"svc:billing\"]\ndatabases = [\"orders\"]\ncluster = \"main\"\nrole = \"app\"\n";
+    dir.write("billing.toml", format!("{pinned}{grant}"));
+    dir.write(
+        "policy.toml",
+        GOOD.replace("method = \"scram-sha-256\"", "transport = \"tls\"\nmethod = \"certificate\""),
+    );
+    dir.write("billing.pem", made.cert.pem());
+    write_unknown_certificate(&dir);
+    let ask = |file: &str| {
+        let file = dir.path().join(file).display().to_string();
+        postern(&[
+            "explain",
+            path(&dir),
+            "--cert",
+            &file,
+            "--user",
+            "svc:billing",
+            "--database",
+            "orders",
+            "--from",
+            "::1",
+        ])
+    };
+    let known = ask("billing.pem");
+    assert_eq!(known.exit, Exit::Ok, "{}{}", known.out, known.err);
+    assert!(known.out.contains("svc:billing"), "{}", known.out);
+    assert_eq!(ask("other.pem").exit, Exit::Found);
+    assert_eq!(ask("policy.toml").exit, Exit::BadInput);
+}
+
+/// A certificate that nobody knows.
+fn write_unknown_certificate(dir: &Scratch) {
+    let other = rcgen::generate_simple_self_signed(vec!["other.test".into()]).unwrap();
+    dir.write("other.pem", other.cert.pem());
+}
