@@ -307,7 +307,10 @@ fn a_certificate_is_judged_as_the_gate_judges_it() {
     dir.write("billing.toml", format!("{pinned}{grant}"));
     dir.write(
         "policy.toml",
-        GOOD.replace("method = \"scram-sha-256\"", "transport = \"tls\"\nmethod = \"certificate\""),
+        GOOD.replace(
+            "method = \"scram-sha-256\"",
+            "transport = \"tls\"\nmethod = \"certificate\"",
+        ),
     );
     dir.write("billing.pem", made.cert.pem());
     write_unknown_certificate(&dir);
