@@ -9,6 +9,7 @@ use crate::identity::certificate::fingerprint;
 use crate::identity::scram;
 use crate::time::Mono;
 use crate::wire::assemble::Assembler;
+use crate::wire::parameters::StartupParameters;
 use crate::wire::sqlstate::SqlState;
 use crate::wire::tag::frontend;
 use crate::wire::{WireError, backend};
@@ -259,6 +260,12 @@ impl Gate {
                 Ok(Stage::Cancelling)
             }
             Next::Startup(message) => self.startup(around, message),
+            Next::InClear(message) => {
+                if let Ok(parameters) = StartupParameters::decode(&message) {
+                    self.draft.asked(&parameters);
+                }
+                Err(Denial::of(Reason::TlsRequired, Said::default()))
+            }
         }
     }
 

@@ -32,6 +32,8 @@ pub(super) enum Next<'a> {
         key: &'a [u8],
     },
     Startup(StartupMessage<'a>),
+    /// A start-up message in clear where the listener requires TLS: only the record wants to know what it asks for.
+    InClear(StartupMessage<'a>),
 }
 
 impl Negotiation {
@@ -54,9 +56,7 @@ impl Negotiation {
                 process_id: request.process_id,
                 key: request.key,
             }),
-            Initial::Startup(_) if mode == TlsMode::Require && !self.encrypted => {
-                Err(Denial::of(Reason::TlsRequired, Said::default()))
-            }
+            Initial::Startup(message) if mode == TlsMode::Require && !self.encrypted => Ok(Next::InClear(message)),
             Initial::Startup(message) => Ok(Next::Startup(message)),
             Initial::UnsupportedVersion(version) => Err(Denial {
                 message: version.unsupported().into(),
