@@ -10,7 +10,7 @@ use crate::ring::{Errno, Slot, socket};
 use crate::session::{Entrance, Gate};
 use crate::time::Mono;
 use crate::wire::error::Report;
-use crate::wire::proxy_protocol::{self, Origin};
+use crate::wire::proxy_protocol::{self, Origin, ProxyProtocolError};
 use crate::wire::sqlstate::SqlState;
 
 use super::connection::{Connection, Front, Login, Phase};
@@ -268,7 +268,13 @@ impl Core {
                 }
                 self.client_bytes(index, &rest);
             }
-            Err(_) => self.refuse_proxy(index, proxy, Reason::ProxyProtocolMalformed),
+            Err(ProxyProtocolError::Signature) => self.refuse_proxy(index, proxy, Reason::ProxyProtocolMissing),
+            Err(
+                ProxyProtocolError::VersionOrCommand(_)
+                | ProxyProtocolError::Family(_)
+                | ProxyProtocolError::TooLong
+                | ProxyProtocolError::TooShort,
+            ) => self.refuse_proxy(index, proxy, Reason::ProxyProtocolMalformed),
         }
     }
 
@@ -307,7 +313,8 @@ fn peer_of(fd: &OwnedFd) -> Peer {
         Ok(socket::Peer::Tcp(address)) => {
             Peer::Ip(core::net::SocketAddr::new(address.ip().to_canonical(), address.port()))
         }
-        Ok(socket::Peer::Unix) | Err(_) => Peer::Unix {
+        Ok(socket::Peer::Unix { process, uid }) => Peer::Unix { process, uid },
+        Err(_) => Peer::Unix {
             process: None,
             uid: None,
         },

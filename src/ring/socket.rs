@@ -1,9 +1,10 @@
 //! Ordinary sockets before they are put into a slot: made, configured, asked for their peer.
+#![allow(unsafe_code)]
 
 use super::errno::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,7 +40,11 @@ pub struct KeepAlive {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     Tcp(SocketAddr),
-    Unix,
+    /// Who connected, as the kernel says; a process id of 0 is one that this name space cannot see.
+    Unix {
+        process: Option<u32>,
+        uid: Option<u32>,
+    },
 }
 
 /// A socket for [`super::Ring::connect`]: TCP ones without delay.
@@ -50,7 +55,10 @@ pub fn connecting(to: &Address) -> Result<OwnedFd, Errno> {
 /// Asks for the peer of a connected socket. Only an ordinary descriptor can be asked, so ask before it goes into a slot.
 pub fn peer(socket: &impl AsFd) -> Result<Peer, Errno> {
     let address = SockRef::from(socket).peer_addr().map_err(|error| Errno::of(&error))?;
-    Ok(address.as_socket().map_or(Peer::Unix, Peer::Tcp))
+    Ok(match address.as_socket() {
+        Some(address) => Peer::Tcp(address),
+        None => unix_peer(socket),
+    })
 }
 
 /// Writes what the socket takes at once and forgets the rest: a last word to a peer that is not waited for.
@@ -79,6 +87,26 @@ pub fn keep_alive(socket: &impl AsFd, settings: KeepAlive) -> Result<(), Errno> 
         .map_err(|error| Errno::of(&error))
 }
 
+fn unix_peer(socket: &impl AsFd) -> Peer {
+    let mut found = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: `found` and `length` outlive the call, and `length` says how much of `found` may be written.
+    let status = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut found).cast(),
+            &raw mut length,
+        )
+    };
+    let known = status == 0 && length as usize == size_of::<libc::ucred>();
+    Peer::Unix {
+        process: u32::try_from(found.pid).ok().filter(|pid| known && *pid != 0),
+        uid: known.then_some(found.uid),
+    }
+}
+
 fn connecting_socket(to: &Address) -> std::io::Result<OwnedFd> {
     let domain = if to.0.is_unix() {
         Domain::UNIX
@@ -96,6 +124,7 @@ fn connecting_socket(to: &Address) -> std::io::Result<OwnedFd> {
 mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
+    use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::UnixStream;
 
     #[test]
@@ -105,7 +134,11 @@ mod tests {
         let (accepted, _) = listener.accept().expect("a connection");
         assert_eq!(peer(&accepted), Ok(Peer::Tcp(stream.local_addr().expect("connected"))));
         let (left, _right) = UnixStream::pair().expect("a pair");
-        assert_eq!(peer(&left), Ok(Peer::Unix));
+        let ourselves = Peer::Unix {
+            process: Some(std::process::id()),
+            uid: std::fs::metadata("/proc/self").map(|own| own.uid()).ok(),
+        };
+        assert_eq!(peer(&left), Ok(ourselves));
         drop(stream);
     }
 
