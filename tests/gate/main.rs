@@ -1,0 +1,13 @@
+//! Black-box tests: real clients, the real `postern`, real PostgreSQL 15 and 18 (`scripts/test` brings them).
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod abuse;
+mod admission;
+mod cancels;
+mod clients;
+mod policy_changes;
+mod record;
+mod transports;
+mod turned_away;

@@ -1,0 +1,137 @@
+//! A policy changes by dropping a file: who was refused gets in, who lost its right goes, everybody else notices nothing.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use crate::support::clients::{psql, spawn_psql};
+use crate::support::gate::Gate;
+use crate::support::place::wait_for;
+use crate::support::policy::{REVOKED_SERIAL, grant};
+use crate::support::record::at;
+use crate::support::servers::Server;
+
+const SOON: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_grant_dropped_in_lets_in_and_taken_out_ends_the_session_and_its_query() {
+    for server in Server::both() {
+        let gate = Gate::before(server.database());
+        let bob = gate.plain("bob").and_password();
+        psql(&bob, "select 1").ill();
+
+        gate.policy.drop_in("bob", &grant("bob", &["bob"], &gate.database, ""));
+        wait_for("bob is let in", SOON, || psql(&bob, "select 1").ok.then_some(()));
+
+        let mut other = spawn_psql(&gate.plain("alice").and_password());
+        let mut sleeper = spawn_psql(&bob);
+        let input = sleeper.stdin.as_mut().expect("a pipe");
+        input.write_all(b"select pg_sleep(600);\n").expect("psql reads");
+        let sleeping =
+            "select count(*) from pg_stat_activity where query like 'select pg_sleep(600)%' and state = 'active'
+                        and usename = current_setting('postern.test', true)";
+        let sleeping = sleeping.replace(
+            "current_setting('postern.test', true)",
+            &format!("'{}'", gate.database.name),
+        );
+        let count = || gate.database.server.sql("postgres", &sleeping);
+        wait_for("the query runs", SOON, || (count() == "1").then_some(()));
+
+        gate.policy.take_out("bob");
+        let taken = Instant::now();
+        wait_for("the query is gone from the server", SOON, || {
+            (count() == "0").then_some(())
+        });
+        // One second for the gate, and the debounce of the directory.
+        assert!(taken.elapsed() < Duration::from_millis(2000), "{:?}", taken.elapsed());
+        let said = sleeper.wait_with_output().expect("psql ends");
+        let complaint = String::from_utf8_lossy(&said.stderr);
+        assert!(complaint.contains("57P01"), "{complaint}");
+
+        let attempt = gate.record.attempt_with("grant", "bob");
+        let end = gate.record.end_of(&at(&attempt, "session"));
+        assert_eq!(at(&end, "how"), "policy_changed", "{end}");
+
+        // A session that the change does not concern goes on.
+        let mut input = other.stdin.take().expect("a pipe");
+        input.write_all(b"select 'still here';\n").expect("psql reads");
+        drop(input);
+        let said = other.wait_with_output().expect("psql ends");
+        assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "still here");
+        psql(&bob, "select 1").ill();
+    }
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_is_told() {
+    let gate = Gate::before(Server::of_version(15).database());
+    let alice = gate.plain("alice").and_password();
+    gate.policy.drop_in(
+        "broken",
+        "[grant.broken]\nidentities = [\"nobody-at-all\"]\ncolour = 1\n",
+    );
+    let rejected = gate.record.wait_for_event("policy.rejected");
+    assert!(rejected.to_string().contains("broken.toml"), "{rejected}");
+    wait_for("the log says where", SOON, || {
+        gate.log().contains("broken.toml").then_some(())
+    });
+    psql(&alice, "select 1").well();
+
+    gate.policy.take_out("broken");
+    let loads = || gate.record.events("policy.loaded").len();
+    gate.policy.drop_in("bob", &grant("bob", &["bob"], &gate.database, ""));
+    wait_for("the next good one is taken", SOON, || (loads() > 1).then_some(()));
+    psql(&gate.plain("bob").and_password(), "select 1").well();
+}
+
+#[test]
+fn a_revocation_list_dropped_in_ends_the_session_of_its_certificate() {
+    let gate = Gate::before(Server::of_version(18).database());
+    let card = gate.policy.cards.billing.clone();
+    let mut session = spawn_psql(&gate.by_card("billing", &card));
+    let input = session.stdin.as_mut().expect("a pipe");
+    input.write_all(b"select 1;\n").expect("psql reads");
+    wait_for("the session is there", SOON, || {
+        (gate.database.sessions() == 1).then_some(())
+    });
+
+    gate.place
+        .write("pki/corp.crl", gate.policy.corp.crl(2, &[1, REVOKED_SERIAL]));
+    gate.signal("HUP");
+    wait_for("the session is ended", SOON, || {
+        (gate.database.sessions() == 0).then_some(())
+    });
+    drop(session.stdin.take());
+    session.wait().expect("psql ends");
+
+    let said = psql(&gate.by_card("billing", &card), "select 1").ill();
+    assert!(said.contains("certificate authentication failed"), "{said}");
+    gate.record.attempt_with("reason", "certificate_revoked");
+}
+
+#[test]
+fn the_limit_of_sessions_at_once_is_exact() {
+    let gate = Gate::before(Server::of_version(15).database());
+    gate.policy
+        .drop_in("bob", &grant("bob", &["bob"], &gate.database, "sessions = 3"));
+    let bob = gate.plain("bob").and_password();
+    wait_for("bob is let in", SOON, || psql(&bob, "select 1").ok.then_some(()));
+    wait_for("and is gone", SOON, || (gate.database.sessions() == 0).then_some(()));
+
+    let mut living: Vec<_> = (0..3).map(|_| spawn_psql(&bob)).collect();
+    wait_for("three sessions", SOON, || (gate.database.sessions() == 3).then_some(()));
+    let said = psql(&bob, "select 1").ill();
+    assert!(said.contains("too many connections for role \"bob\""), "{said}");
+    assert_eq!(
+        at(&gate.record.attempt_with("reason", "too_many_sessions"), "sqlstate"),
+        "53300"
+    );
+
+    let mut first = living.remove(0);
+    drop(first.stdin.take());
+    first.wait().expect("psql ends");
+    wait_for("its place is free", SOON, || psql(&bob, "select 1").ok.then_some(()));
+    for mut session in living {
+        drop(session.stdin.take());
+        session.wait().expect("psql ends");
+    }
+}

@@ -1,0 +1,97 @@
+//! What is left after the gate ends, well or badly.
+
+use std::io::Write;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::clients::{psql, spawn_psql};
+use crate::support::gate::Gate;
+use crate::support::place::wait_for;
+use crate::support::record::at;
+use crate::support::servers::Server;
+
+#[test]
+fn kill_9_leaves_a_readable_record_with_every_session_in_it() {
+    let mut gate = Gate::before(Server::of_version(15).database());
+    let alice = gate.plain("alice").and_password();
+    let mut sessions: Vec<_> = (0..5).map(|_| spawn_psql(&alice)).collect();
+    for session in &mut sessions {
+        session
+            .stdin
+            .as_mut()
+            .expect("a pipe")
+            .write_all(b"select 1;\n")
+            .expect("psql reads");
+    }
+    wait_for("five sessions", Duration::from_secs(5), || {
+        (gate.database.sessions() == 5).then_some(())
+    });
+    gate.kill();
+    for mut session in sessions {
+        drop(session.stdin.take());
+        session.wait().expect("psql ends");
+    }
+    let permits = gate
+        .record
+        .events("attempt")
+        .into_iter()
+        .filter(|line| line["outcome"] == "permitted")
+        .count();
+    assert_eq!(permits, 5);
+
+    gate.restart();
+    psql(&alice, "select 1").well();
+    let verified = Command::new(env!("CARGO_BIN_EXE_postern"))
+        .args(["audit", "verify"])
+        .arg(&gate.record.0)
+        .output();
+    let verified = verified.expect("postern runs");
+    let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(said.contains('5'), "five sessions have no end: {said}");
+}
+
+#[test]
+fn sigterm_drains_and_the_record_ends_well() {
+    let mut gate = Gate::with(Server::of_version(18).database(), "drain_deadline = \"10s\"");
+    let mut session = spawn_psql(&gate.plain("alice").and_password());
+    let input = session.stdin.as_mut().expect("a pipe");
+    input.write_all(b"select 'in', pg_sleep(1);\n").expect("psql reads");
+    wait_for("it is in", Duration::from_secs(5), || {
+        (gate.database.sessions() == 1).then_some(())
+    });
+    let status = gate.stop();
+    assert!(status.success(), "{status}");
+    drop(session.stdin.take());
+    let said = session.wait_with_output().expect("psql ends");
+    assert!(
+        String::from_utf8_lossy(&said.stdout).starts_with("in|"),
+        "the running query was finished: {said:?}"
+    );
+    let end = gate.record.events("end").pop().expect("an end");
+    assert_eq!(at(&end, "how"), "drain", "{end}");
+    let verified = Command::new(env!("CARGO_BIN_EXE_postern"))
+        .args(["audit", "verify"])
+        .arg(&gate.record.0)
+        .status();
+    assert!(verified.expect("postern runs").success());
+}
+
+#[test]
+fn metrics_count_what_the_record_tells() {
+    let gate = Gate::before(Server::of_version(15).database());
+    psql(&gate.plain("alice").and_password(), "select 1").well();
+    psql(&gate.plain("alice").with("password", "wrong"), "select 1").ill();
+    gate.record.attempt_with("reason", "scram_failed");
+    let page = gate.page("/metrics").expect("an answer");
+    for needle in ["outcome=\"permitted\"", "reason=\"scram_failed\""] {
+        let counted = page
+            .lines()
+            .filter(|line| line.contains(needle) && !line.starts_with('#'))
+            .any(|line| line.ends_with(" 1"));
+        assert!(counted, "{needle} in\n{page}");
+    }
+    assert!(
+        gate.page("/healthz")
+            .is_some_and(|page| page.starts_with("HTTP/1.1 200"))
+    );
+}
