@@ -1,0 +1,163 @@
+//! What an idle session costs in user memory: RSS of one Postern before and with a herd, over the number of sessions.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use postern::identity::scram::verifier;
+
+use crate::Failure;
+
+#[derive(clap::Args)]
+pub struct Options {
+    #[arg(long, default_value_t = 15_000)]
+    sessions: u32,
+    #[arg(long, default_value = "target/release/postern")]
+    postern: PathBuf,
+    #[arg(long, default_value_t = 2)]
+    cores: u32,
+    /// Measure this process instead, which already lets `load` with password `load` in at this address.
+    #[arg(long, requires = "address")]
+    pid: Option<u32>,
+    #[arg(long)]
+    address: Option<String>,
+}
+
+/// Small and fixed, so that buffers do not hide in the difference; they are touched before the first look.
+const WARM_UP: u32 = 200;
+
+/// Ends its process when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.kill().and_then(|()| self.0.wait()) {
+            eprintln!("process {} cannot be ended: {error}", self.0.id());
+        }
+    }
+}
+
+pub fn measure(options: &Options) -> Result<(), Failure> {
+    let directory = std::env::temp_dir().join(format!("postern-memory-{}", std::process::id()));
+    let outcome = match (options.pid, &options.address) {
+        (Some(pid), Some(address)) => compare(pid, address, options.sessions),
+        (_, _) => with_own_gate(options, &directory),
+    };
+    if directory.is_dir() {
+        std::fs::remove_dir_all(&directory)?;
+    }
+    outcome
+}
+
+fn with_own_gate(options: &Options, directory: &Path) -> Result<(), Failure> {
+    let (server, gate) = (free_port()?, free_port()?);
+    write_configuration(options, directory, server, gate)?;
+    let mut fake = Command::new(std::env::current_exe()?);
+    fake.args(["fake-postgres", "--port", &server.to_string()]);
+    let _fake = start(&mut fake, server)?;
+    let mut postern = Command::new(&options.postern);
+    let postern = start(
+        postern.arg("serve").arg("--config").arg(directory.join("postern.toml")),
+        gate,
+    )?;
+    compare(postern.0.id(), &format!("127.0.0.1:{gate}"), options.sessions)
+}
+
+fn compare(pid: u32, address: &str, sessions: u32) -> Result<(), Failure> {
+    drop(herd(address, WARM_UP)?);
+    std::thread::sleep(Duration::from_secs(2));
+    let before = resident(pid)?;
+    let herd = herd(address, sessions)?;
+    std::thread::sleep(Duration::from_secs(2));
+    let with = resident(pid)?;
+    drop(herd);
+    let bytes = (with as f64 - before as f64) / f64::from(sessions);
+    println!("RSS {before} bytes at 0 sessions (after {WARM_UP} came and went), {with} at {sessions}");
+    println!("{bytes:.0} bytes of user memory for each idle session");
+    Ok(())
+}
+
+/// Starts `idle` and waits until all its sessions are open.
+fn herd(address: &str, sessions: u32) -> Result<Running, Failure> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["idle", address, "--seconds", "600", "--sessions", &sessions.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let output = child.stdout.take();
+    let herd = Running(child);
+    for line in BufReader::new(output.ok_or("no output")?).lines() {
+        let line = line?;
+        println!("{line}");
+        if let Some(held) = line.strip_prefix("holding ") {
+            return if held == sessions.to_string() {
+                Ok(herd)
+            } else {
+                Err(format!("only {held} of {sessions} sessions came about").into())
+            };
+        }
+    }
+    Err("the herd ended early".into())
+}
+
+/// VmRSS of proc(5), in bytes.
+fn resident(pid: u32) -> Result<u64, Failure> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
+    Ok(kib.ok_or("no VmRSS")? * 1_024)
+}
+
+fn write_configuration(options: &Options, directory: &Path, server: u16, gate: u16) -> Result<(), Failure> {
+    let secret = verifier::format(&verifier::make(b"load", b"salt of the herd", 4_096));
+    let policy = format!(
+        "[identity.load]\nscram = \"{secret}\"\n\n\
+         [cluster.fake]\nendpoints = [\"127.0.0.1:{server}\"]\ntls = \"disable\"\n\n\
+         [cluster.fake.role.load]\nmethods = [\"trust\"]\n\n\
+         [grant.load]\nidentities = [\"load\"]\ndatabases = [\"load\"]\ncluster = \"fake\"\nrole = \"load\"\n\n\
+         [[authentication]]\nname = \"all\"\nmethod = \"scram-sha-256\"\n"
+    );
+    let (cores, sessions) = (options.cores, options.sessions + 2 * WARM_UP);
+    let config = format!(
+        "[server]\ncores = {cores}\nsessions = {sessions}\npolicy = \"policy\"\nsecret_file = \"gate.secret\"\n\n\
+         [[listener]]\nname = \"clients\"\naddress = \"127.0.0.1:{gate}\"\ntls = \"off\"\n\n\
+         [audit]\nfile = \"audit.jsonl\"\n\n[log]\nlevel = \"warn\"\n"
+    );
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory.join("policy"))?;
+    for (name, text) in [("policy/load.toml", policy), ("postern.toml", config)] {
+        use std::io::Write as _;
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(directory.join(name))?;
+        file.write_all(text.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn start(command: &mut Command, port: u16) -> Result<Running, Failure> {
+    let mut running = Running(command.spawn()?);
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if let Some(status) = running.0.try_wait()? {
+            return Err(format!("{} ended with {status}", command.get_program().display()).into());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("{} does not listen on {port}", command.get_program().display()).into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(running)
+}
+
+fn free_port() -> Result<u16, Failure> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
