@@ -64,7 +64,7 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 
 /// What the certificate shows. Whose it is, the explanation says.
 enum Shown {
-    Sound(Evidence),
+    Sound(Box<Evidence>),
     Refused(CertificateRefusal),
 }
 
@@ -75,7 +75,7 @@ impl Shown {
             Err(refusal) => return Self::Refused(refusal),
         };
         match resolve(snapshot, evidence.clone()) {
-            Ok(_) | Err(CertificateRefusal::Unknown | CertificateRefusal::Ambiguous) => Self::Sound(evidence),
+            Ok(_) | Err(CertificateRefusal::Unknown | CertificateRefusal::Ambiguous) => Self::Sound(Box::new(evidence)),
             Err(refusal) => Self::Refused(refusal),
         }
     }
