@@ -116,7 +116,8 @@ fn serve(arguments: &Serve) -> Result<Exit, ServeFault> {
         metrics: &metrics,
     };
     let shared = parts.shared(inboxes, *gate_secret, process).ok_or(ServeFault::Random)?;
-    let running = crate::core::start(&parts.options(cores, cpus), &shared)?;
+    let running = crate::core::start(&parts.options(cores, cpus), &shared)
+        .inspect_err(|_| recorder.record(stopped(StopReason::Fault, 0)))?;
     announce(&control, &running.bound);
     let (sender, events) = channel();
     let signals = SignalThread::start(blocked, sender.clone(), Event::Signal).map_err(ServeFault::Signals)?;
@@ -168,14 +169,18 @@ fn shown(local: &Local) -> String {
     }
 }
 
+fn stopped(why: StopReason, sessions_ended: u64) -> Record {
+    Record::Process(Box::new(Process::Stopped {
+        at: utc_now(),
+        why,
+        sessions_ended,
+    }))
+}
+
 /// The last record and the end of the writer: after this nothing is recorded any more.
 fn stop(why: StopReason, writer: Writer, recorder: &Recorder, metrics: &Metrics) -> Exit {
     let ended = metrics.cores().map(|core| core.ends.get(audit::EndReason::Drain)).sum();
-    recorder.record(Record::Process(Box::new(Process::Stopped {
-        at: utc_now(),
-        why,
-        sessions_ended: ended,
-    })));
+    recorder.record(stopped(why, ended));
     let exit = match why {
         StopReason::Signal => Exit::Ok,
         StopReason::Fault => Exit::Internal,

@@ -364,6 +364,38 @@ mod tests {
     }
 
     #[test]
+    fn a_rotated_client_certificate_is_another_credential() {
+        let dir = Scratch::new();
+        let write_pair = || {
+            let made = rcgen::generate_simple_self_signed(vec!["gate.test".into()]).unwrap();
+            dir.write("gate.crt", made.cert.pem());
+            dir.write_mode("gate.key", made.signing_key.serialize_pem(), 0o600);
+        };
+        write_pair();
+        let mut spec = spec("app", "unused");
+        spec.credential.password_file = None;
+        spec.credential.certificate_file = Some("gate.crt".into());
+        spec.credential.key_file = Some("gate.key".into());
+        spec.tls.mode = ServerTlsMode::Require;
+        let specs = [spec];
+        let mut reader = CredentialReader::new(dir.path().to_owned());
+        let first = reader.read(&specs, &Credentials::default());
+        assert!(first.table.find("main", "app").ok().unwrap().has_certificate());
+        assert_eq!(reader.read(&specs, &first.table).changed, 0);
+        write_pair();
+        let second = reader.read(&specs, &first.table);
+        assert_eq!(second.changed, 1);
+        let other = rcgen::generate_simple_self_signed(vec!["other.test".into()]).unwrap();
+        dir.write("gate.crt", other.cert.pem());
+        let torn = reader.read(&specs, &second.table);
+        let fault = torn.table.find("main", "app").err().unwrap();
+        assert!(
+            matches!(fault, Unusable::Tls(UpstreamTlsError::ClientCertificate(_))),
+            "{fault}"
+        );
+    }
+
+    #[test]
     fn tls_that_cannot_be_set_up_makes_the_role_unusable() {
         let dir = Scratch::new();
         dir.write_mode("app", "one", 0o600);

@@ -65,6 +65,8 @@ pub struct Keeper {
     needs: Needs,
     retired: Retired,
     interest: Interest,
+    /// Cores that could not be told of the policy in force: their living sessions are still to be checked against it.
+    untold: Vec<u16>,
     credentials_read: Option<Instant>,
 }
 
@@ -79,6 +81,7 @@ impl Keeper {
             needs,
             retired: Retired::default(),
             interest,
+            untold: Vec::new(),
             credentials_read: None,
         }
     }
@@ -117,12 +120,16 @@ impl Keeper {
                 Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            match pace.take(&self.interest, Instant::now()) {
-                Some(Concern::Policy) => self.reload_policy(),
-                Some(Concern::Secrets) => self.reload_secrets(),
-                None => {}
+            if let Some(concern) = pace.take(&self.interest, Instant::now()) {
+                let before = self.interest.clone();
+                match concern {
+                    Concern::Policy => self.reload_policy(),
+                    Concern::Secrets => self.reload_secrets(),
+                }
+                pace.look_again(&before, &self.interest, Instant::now());
             }
             if pace.tick(&self.interest, Instant::now()) {
+                self.tell_untold();
                 self.free_retired();
             }
         }
@@ -174,7 +181,7 @@ impl Keeper {
             .control
             .policies_retired
             .set(self.retired.len() as u64);
-        self.tools.cores.tell_all(|| Notice::PolicyChanged);
+        self.untold = self.tools.cores.tell_all(|| Notice::PolicyChanged);
         self.announce_policy();
     }
 
@@ -295,6 +302,11 @@ impl Keeper {
         self.tools
             .cores
             .tell(ticket.core, Notice::CredentialRead { ticket, changed });
+    }
+
+    fn tell_untold(&mut self) {
+        let cores = &self.tools.cores;
+        self.untold.retain(|core| !cores.try_tell(*core, Notice::PolicyChanged));
     }
 
     /// Once nobody reads an old policy any more, what only it needed is dropped too.

@@ -5,6 +5,7 @@
 //! listener certificates) stands in [`Published`](super::Published) and is never sent.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -61,6 +62,7 @@ pub type Tell = Box<dyn Fn(u16, Notice) -> Result<(), Notice> + Send + Sync>;
 pub struct Cores {
     count: u16,
     tell: Tell,
+    lost: AtomicU64,
 }
 
 /// How long control waits for room in a core's inbox before it gives a notice up.
@@ -69,7 +71,11 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 impl Cores {
     pub fn new(count: u16, tell: Tell) -> Self {
-        Self { count, tell }
+        Self {
+            count,
+            tell,
+            lost: AtomicU64::new(0),
+        }
     }
 
     pub fn count(&self) -> u16 {
@@ -87,6 +93,7 @@ impl Cores {
             }
             std::thread::sleep(PAUSE);
         }
+        self.lost.fetch_add(1, Ordering::Relaxed);
         tracing::error!(core, "core takes no messages; a notice to it is lost");
         false
     }
@@ -96,10 +103,14 @@ impl Cores {
         (self.tell)(core, notice).is_ok()
     }
 
-    pub fn tell_all(&self, notice: impl Fn() -> Notice) {
-        for core in 0..self.count {
-            self.tell(core, notice());
-        }
+    /// Tells every core; answers with those that could not be told.
+    pub fn tell_all(&self, notice: impl Fn() -> Notice) -> Vec<u16> {
+        (0..self.count).filter(|core| !self.tell(*core, notice())).collect()
+    }
+
+    /// Notices that no room was found for.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 }
 

@@ -59,6 +59,13 @@ impl Pace {
         Some(concern)
     }
 
+    /// After a reading: what changed meanwhile, while directories may not have been watched, is another change. `before`
+    /// is what mattered when the reading began.
+    pub fn look_again(&mut self, before: &Interest, interest: &Interest, now: Instant) {
+        self.compare(before, now);
+        self.signature = interest.signature();
+    }
+
     /// True once a tick. Some of them compare the files and count a difference as a change.
     pub fn tick(&mut self, interest: &Interest, now: Instant) -> bool {
         if now < self.next_tick {
@@ -87,6 +94,24 @@ impl Pace {
 mod tests {
     use super::super::scratch::Scratch;
     use super::*;
+
+    #[test]
+    fn a_change_during_a_reading_is_another_change() {
+        let dir = Scratch::new();
+        let interest = Interest {
+            directory: dir.path().to_owned(),
+            files: BTreeMap::new(),
+        };
+        let now = Instant::now();
+        let mut pace = Pace::new(&interest, now);
+        pace.touch(Concern::Policy, now);
+        assert!(pace.take(&interest, now + TICK).is_some());
+        pace.look_again(&interest, &interest, now + TICK);
+        assert_eq!(pace.take(&interest, now + TICK * 2), None);
+        dir.write("a.toml", "x");
+        pace.look_again(&interest, &interest, now + TICK * 2);
+        assert_eq!(pace.take(&interest, now + TICK * 3), Some(Concern::Policy));
+    }
 
     #[test]
     fn without_any_watcher_a_change_is_found_within_a_few_ticks() {

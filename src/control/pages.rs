@@ -54,6 +54,7 @@ impl Pages {
 
     fn metrics(&self) -> Answer {
         let figures = self.recorder.figures();
+        self.metrics.control.notices_lost.raise_to(self.cores.lost());
         self.metrics.control.audit_healthy.set(u64::from(figures.healthy));
         self.metrics.control.audit_dropped.raise_to(figures.dropped);
         self.metrics.control.audit_failed.raise_to(figures.failures);

@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -18,6 +19,9 @@ use postern_policy::snapshot::SnapshotBytes;
 
 /// Upper bound on a snapshot, bytes: relative pointers of the archive reach 2 GiB.
 pub const MAX_SNAPSHOT: u64 = 2 * 1024 * 1024 * 1024 - 1;
+
+/// As it is shown in `/proc/self/maps`.
+const NAME: &std::ffi::CStr = c"postern-snapshot";
 
 /// Read-only memory that nothing, this process included, can change or shorten.
 #[derive(Debug)]
@@ -91,10 +95,15 @@ fn sealed_file(source: impl Read) -> Result<(File, NonZeroUsize), SealError> {
     Ok((file, length))
 }
 
+/// Never executable where the kernel can promise that (6.3); there `vm.memfd_noexec` may even demand it.
 fn anonymous_file() -> io::Result<File> {
-    let descriptor: OwnedFd = memfd_create(c"postern-snapshot", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)
-        .map_err(io::Error::from)?;
-    Ok(File::from(descriptor))
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let no_exec = MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
+    let made: nix::Result<OwnedFd> = match memfd_create(NAME, flags | no_exec) {
+        Err(Errno::EINVAL) => memfd_create(NAME, flags),
+        made => made,
+    };
+    Ok(File::from(made.map_err(io::Error::from)?))
 }
 
 fn seal(file: &File) -> io::Result<()> {

@@ -146,13 +146,19 @@ impl Control {
     /// Nobody new is let in; whoever is in has until `deadline`.
     pub fn drain(&self, deadline: Duration) {
         self.lifecycle.begin_drain();
-        self.cores.tell_all(|| Notice::Drain { deadline });
+        self.told(&self.cores.tell_all(|| Notice::Drain { deadline }));
     }
 
     /// Ends every session at once.
     pub fn stop_cores(&self) {
         self.lifecycle.begin_drain();
-        self.cores.tell_all(|| Notice::Stop);
+        self.told(&self.cores.tell_all(|| Notice::Stop));
+    }
+
+    fn told(&self, untold: &[u16]) {
+        if !untold.is_empty() {
+            tracing::error!(?untold, "cores that do not hear that the gate ends");
+        }
     }
 }
 

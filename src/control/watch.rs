@@ -105,10 +105,14 @@ fn hash_file(hasher: &mut impl Hasher, path: &Path) {
     }
 }
 
+/// Device and inode: the same name can lead to another directory.
+type Identity = (u64, u64);
+
 /// The watcher and what it watches now.
 pub struct Watch {
     watcher: Option<RecommendedWatcher>,
-    watched: BTreeSet<PathBuf>,
+    /// Each directory by name, and which one the name led to.
+    watched: BTreeMap<PathBuf, Option<Identity>>,
     interest: Arc<Mutex<Interest>>,
 }
 
@@ -126,34 +130,51 @@ impl Watch {
         (
             Self {
                 watcher,
-                watched: BTreeSet::new(),
+                watched: BTreeMap::new(),
                 interest,
             },
             error,
         )
     }
 
-    /// Watches for `interest` from now on. Directories are watched anew each time: the name may lead elsewhere by now.
-    /// Answers with the directories that cannot be watched.
+    /// Watches for `interest` from now on. A directory that is watched already stays so without a gap, unless its name
+    /// leads elsewhere by now. Answers with the directories that cannot be watched.
     pub fn set(&mut self, interest: &Interest) -> Vec<(PathBuf, notify::Error)> {
         lock(&self.interest).clone_from(interest);
         let Some(watcher) = &mut self.watcher else {
             return Vec::new();
         };
-        for gone in &self.watched {
+        let wanted: BTreeMap<PathBuf, Option<Identity>> = interest
+            .directories()
+            .into_iter()
+            .map(|path| (path.clone(), identity(&path)))
+            .collect();
+        for (gone, _) in self
+            .watched
+            .iter()
+            .filter(|(path, identity)| wanted.get(*path) != Some(*identity))
+        {
             if let Err(error) = watcher.unwatch(gone) {
                 tracing::debug!(directory = %gone.display(), %error, "was no longer watched");
             }
         }
-        self.watched = interest.directories();
-        let watched = self
-            .watched
+        let fresh = wanted
             .iter()
-            .map(|directory| (directory, watcher.watch(directory, RecursiveMode::NonRecursive)));
-        watched
-            .filter_map(|(directory, result)| result.err().map(|error| (directory.clone(), error)))
-            .collect()
+            .filter(|(path, identity)| self.watched.get(*path) != Some(*identity));
+        let results = fresh.map(|(path, _)| (path.clone(), watcher.watch(path, RecursiveMode::NonRecursive)));
+        let failed: Vec<_> = results
+            .filter_map(|(path, result)| Some((path, result.err()?)))
+            .collect();
+        self.watched = wanted;
+        for (path, _) in &failed {
+            self.watched.remove(path);
+        }
+        failed
     }
+}
+
+fn identity(directory: &Path) -> Option<Identity> {
+    fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()))
 }
 
 fn on_event(
@@ -240,6 +261,18 @@ mod tests {
         assert_eq!(next(&news), Some(Concern::Policy), "a link swapped");
         fs::remove_file(dir.path().join("policy/b.toml")).unwrap();
         assert_eq!(next(&news), Some(Concern::Policy), "a file removed");
+    }
+
+    #[test]
+    fn a_directory_put_in_the_place_of_another_is_watched_too() {
+        let dir = laid_out();
+        let (mut watch, news) = watching(&dir);
+        fs::rename(dir.path().join("policy"), dir.path().join("old")).unwrap();
+        fs::create_dir(dir.path().join("policy")).unwrap();
+        assert_eq!(next(&news), Some(Concern::Policy), "the directory itself");
+        assert!(watch.set(&interest(&dir)).is_empty());
+        dir.write("policy/a.toml", "b");
+        assert_eq!(next(&news), Some(Concern::Policy), "a file in the new one");
     }
 
     #[test]
