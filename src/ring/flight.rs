@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::buffers::Segment;
-use super::handle::RingHandle;
+use super::handle::Passage;
 use super::slots::Slot;
 use super::socket::Address;
 use super::tag::Tag;
@@ -18,7 +18,7 @@ pub(super) enum Flight {
     SendBatch { tag: Tag, batch: Box<Batch> },
     Connect { tag: Tag, address: Box<Address> },
     Close { tag: Tag, slot: Slot },
-    HandOver { tag: Tag, fd: OwnedFd, to: RingHandle },
+    HandOver { tag: Tag, fd: OwnedFd, passage: Passage },
 }
 
 /// Flights by number, and spare batches, so that a send allocates nothing once the core has warmed up.

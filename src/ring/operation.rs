@@ -40,6 +40,9 @@ pub enum Half {
 /// A send is one system call's worth in the kernel: it waits until all bytes are taken, and never raises SIGPIPE.
 const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 
+/// No descriptor: the kernel answers EBADF.
+const NOWHERE: i32 = -1;
+
 impl Ring {
     /// Accepts connections until cancelled or until descriptors run out: [`Outcome::Accepted`], many times.
     pub fn accept_multishot(&mut self, listener: Slot, tag: Tag) {
@@ -155,15 +158,13 @@ impl Ring {
     }
 
     /// Gives a descriptor to another thread's ring: there it is an [`Outcome::Arrived`] with the tag `theirs`, here one
-    /// [`Outcome::HandedOver`] with `ours`. `to` is not this ring.
+    /// [`Outcome::HandedOver`] with `ours`. `to` is not this ring (EINVAL). EBADF: the other ring has ended.
     pub fn hand_over(&mut self, to: &RingHandle, fd: OwnedFd, theirs: Tag, ours: Tag) {
+        let passage = to.enter();
+        let target = types::Fd(passage.target().unwrap_or(NOWHERE));
         let user_data = Kind::Arrived.with_tag(theirs);
-        let entry = opcode::MsgRingData::new(types::Fd(to.raw()), fd.as_raw_fd(), user_data, None).build();
-        let number = self.flights.insert(Flight::HandOver {
-            tag: ours,
-            fd,
-            to: to.clone(),
-        });
+        let entry = opcode::MsgRingData::new(target, fd.as_raw_fd(), user_data, None).build();
+        let number = self.flights.insert(Flight::HandOver { tag: ours, fd, passage });
         // SAFETY: the entry points to nothing; the flight keeps both descriptors until the completion says who owns `fd`.
         unsafe { self.push(entry.user_data(Kind::Flight.with_number(number))) };
     }
@@ -287,8 +288,8 @@ impl Ring {
                 self.slots.end_close(slot);
                 (tag, Outcome::Closed(result.map(drop)))
             }
-            Flight::HandOver { tag, fd, to } => {
-                drop(to);
+            Flight::HandOver { tag, fd, passage } => {
+                drop(passage);
                 (tag, Outcome::HandedOver(settle(fd, result)))
             }
         };

@@ -284,12 +284,17 @@ impl Drop for Ring {
     /// Cancels everything and waits, so that the kernel has let go of the memory. What it does not let go of in time is
     /// leaked rather than freed under its hands.
     fn drop(&mut self) {
+        self.handle.close();
         self.cancel_everything();
         let started = Instant::now();
-        while self.live > 0 && started.elapsed() < LAST_WAIT {
+        while (self.live > 0 || !self.handle.is_deserted()) && started.elapsed() < LAST_WAIT {
             if self.turn(Some(Duration::from_millis(10))).is_err() {
                 break;
             }
+            while self.poll_completion().is_some() {}
+        }
+        // A last look: a message may have come with the last completion of its sender.
+        if self.turn(Some(Duration::ZERO)).is_ok() {
             while self.poll_completion().is_some() {}
         }
         if self.live > 0 {
