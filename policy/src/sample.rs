@@ -170,7 +170,7 @@ fn clusters() -> BTreeMap<String, Cluster> {
             mode: ServerTlsMode::VerifyFull,
             roots: vec![authority().root.clone()],
             server_name: Some("db.corp".to_owned()),
-            pinned_key: Some([9; 32]),
+            pinned_key: None,
             common_name: Some("db".to_owned()),
         },
         connect_timeout: 2_000,
@@ -180,7 +180,12 @@ fn clusters() -> BTreeMap<String, Cluster> {
             .map(|role| (role.to_owned(), credential()))
             .into(),
     };
-    BTreeMap::from([("main".to_owned(), main)])
+    let mut pinned = main.clone();
+    pinned.tls = ServerTls {
+        pinned_key: Some([9; 32]),
+        ..ServerTls::default()
+    };
+    BTreeMap::from([("main".to_owned(), main), ("pinned".to_owned(), pinned)])
 }
 
 fn grants() -> BTreeMap<String, Grant> {

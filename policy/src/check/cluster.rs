@@ -59,23 +59,49 @@ fn check_tls(cluster: &Cluster, scope: &mut Scope<'_>) {
             Err(why.help("add `roots = [\"ca.pem\"]` or `pinned_key_sha256`")),
         );
     }
-    let mode = tls.mode.as_str();
-    let unused = |present: bool| {
-        require(!present, || {
-            Why::new(format!("has no effect with `tls = \"{mode}\"`")).help("`verify-full` verifies it")
-        })
-    };
-    scope.key("roots", unused(!verifies && !tls.roots.is_empty()));
-    scope.key("pinned_key_sha256", unused(!verifies && tls.pinned_key.is_some()));
-    scope.key(
-        "server_name",
-        unused(tls.mode != ServerTlsMode::VerifyFull && tls.server_name.is_some()),
-    );
-    scope.key(
-        "common_name",
-        unused(tls.mode != ServerTlsMode::VerifyFull && tls.common_name.is_some()),
-    );
+    check_tls_effects(tls, verifies, scope);
     check_tls_values(tls, scope);
+}
+
+/// What is written and would not be looked at makes a policy that says more than it does.
+fn check_tls_effects(tls: &ServerTls, verifies: bool, scope: &mut Scope<'_>) {
+    let pinned = tls.pinned_key.is_some();
+    let full = tls.mode == ServerTlsMode::VerifyFull;
+    let keys = [
+        ("roots", !tls.roots.is_empty(), verifies),
+        ("pinned_key_sha256", pinned, verifies),
+        ("common_name", tls.common_name.is_some(), full),
+        (
+            "server_name",
+            tls.server_name.is_some(),
+            tls.mode != ServerTlsMode::Disable,
+        ),
+    ];
+    for (key, written, effective) in keys {
+        let unused = || {
+            let why = Why::new(format!("has no effect with `tls = \"{}\"`", tls.mode.as_str()));
+            why.help("`verify-full` verifies the server")
+        };
+        scope.say_with(
+            Some(key),
+            None,
+            Some((scope.object)()),
+            require(!written || effective, unused),
+        );
+    }
+    for (key, written) in [
+        ("roots", !tls.roots.is_empty()),
+        ("common_name", tls.common_name.is_some()),
+    ] {
+        let unused =
+            || Why::new("has no effect beside `pinned_key_sha256`").help("the pinned key is trusted by itself");
+        scope.say_with(
+            Some(key),
+            None,
+            Some((scope.object)()),
+            require(!(written && pinned && verifies), unused),
+        );
+    }
 }
 
 fn check_tls_values(tls: &ServerTls, scope: &mut Scope<'_>) {

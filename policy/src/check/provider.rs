@@ -38,11 +38,11 @@ fn check_authority(authority: &CertificateAuthority, scope: &mut Scope<'_>) {
     }
     if let Some(age) = authority.crl_max_age {
         scope.key("crl_max_age", value::CRL_MAX_AGE.check(age));
+        let why = || Why::new("has no effect unless `crl = \"required\"`");
+        let help = "otherwise a list counts for what it revokes, however old it is";
         scope.key(
             "crl_max_age",
-            require(!authority.crls.is_empty(), || {
-                Why::new("an age, but no `crls` to have it")
-            }),
+            require(authority.crl == CrlMode::Required, || why().help(help)),
         );
     }
     let lists_missing = authority.crl == CrlMode::Required && authority.crls.is_empty();

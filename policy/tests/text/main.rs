@@ -10,6 +10,7 @@ use postern_policy::fault::Faults;
 use postern_policy::model::Model;
 use postern_policy::text::{ReferencedFiles, SourceFile, parse};
 
+mod documentation;
 mod examples;
 mod properties;
 

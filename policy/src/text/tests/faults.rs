@@ -197,8 +197,11 @@ fn providers() {
     for (more, expected) in [
         ("crl = \"needed\"", "6: `needed` is not one of `optional`, `required`"),
         ("crl = \"required\"", "6: lists are required, but there are no `crls`"),
-        ("crl_max_age = \"7d\"", "6: an age, but no `crls`"),
-        ("crls = [\"crl.pem\"]\ncrl_max_age = \"1s\"", "7: 1s is out of range"),
+        ("crl_max_age = \"7d\"", "6: has no effect unless `crl = \"required\"`"),
+        (
+            "crls = [\"crl.pem\"]\ncrl = \"required\"\ncrl_max_age = \"1s\"",
+            "8: 1s is out of range",
+        ),
         (
             "crls = [\"ca.pem\"]\ncrl = \"required\"",
             "6: ca.pem: has no revocation list",
@@ -362,8 +365,12 @@ fn clusters() {
             "19: has no effect with `tls = \"disable\"`",
         ),
         (
-            "endpoints = [\"db:1\"]\ntls = \"verify-ca\"\nroots = [\"ca.pem\"]\nserver_name = \"x\"",
-            "20: has no effect",
+            "endpoints = [\"db:1\"]\ntls = \"disable\"\nserver_name = \"x\"",
+            "19: has no effect",
+        ),
+        (
+            "endpoints = [\"db:1\"]\nroots = [\"ca.pem\"]\npinned_key_sha256 = \"PIN\"",
+            "18: has no effect beside `pinned_key_sha256`",
         ),
         (
             "endpoints = [\"db:1\"]\ntls = \"require\"\ncommon_name = \"x\"",
@@ -398,7 +405,7 @@ fn clusters() {
             "19: a name has no spaces",
         ),
     ] {
-        expect(&cluster(text), expected);
+        expect(&cluster(&text.replace("PIN", &"0a".repeat(32))), expected);
     }
     for good in [
         "endpoints = [\"unix:/run/x\"]",
