@@ -53,9 +53,9 @@ impl Gates {
         let transaction_mode_prepares = knows_prepared_statements(&version);
         let mut running = BTreeMap::new();
         let mut add = |target: Target, width, gate| running.insert((place(target), width), gate);
-        for (width, threads) in [(Width::OneCpu, 1), (Width::Wide, 2)] {
-            add(Target::Postern, width, postern(run, threads)?);
-            add(Target::Haproxy, width, haproxy(run, threads)?);
+        for (width, threads) in [(Width::OneCpu, 1), (Width::Wide, run.threads)] {
+            add(Target::Postern, width, postern(run, width, threads)?);
+            add(Target::Haproxy, width, haproxy(run, width, threads)?);
         }
         for (target, mode) in [
             (Target::PgbouncerSession, "session"),
@@ -125,8 +125,8 @@ fn knows_prepared_statements(version: &str) -> bool {
     (numbers.next(), numbers.next()) >= (Some(1), Some(21))
 }
 
-fn postern(run: &Run, cores: u32) -> Result<Gate, Failure> {
-    let directory = run.work.join(format!("postern-{cores}"));
+fn postern(run: &Run, width: Width, cores: u32) -> Result<Gate, Failure> {
+    let directory = run.work.join(format!("postern-{}", width.name()));
     private_directory(&directory)?;
     private_directory(&directory.join("policy"))?;
     let password = std::fs::read_to_string(&run.server.password_file)?;
@@ -154,7 +154,7 @@ file = "audit.jsonl"
 [log]
 level = "warn"
 "#,
-        pin = cores > 1,
+        pin = width == Width::Wide,
         certificate = run.server.certificate.display(),
         key = run.server.key.display(),
     );
@@ -236,7 +236,7 @@ log_disconnections = 0
     start(command.arg(&path), &directory.join("log"), port)
 }
 
-fn haproxy(run: &Run, threads: u32) -> Result<Gate, Failure> {
+fn haproxy(run: &Run, width: Width, threads: u32) -> Result<Gate, Failure> {
     let port = free_port()?;
     let config = format!(
         "global\n    nbthread {threads}\n    maxconn 1000\n\
@@ -244,9 +244,9 @@ fn haproxy(run: &Run, threads: u32) -> Result<Gate, Failure> {
          listen bench\n    bind 127.0.0.1:{port}\n    server postgres 127.0.0.1:{}\n",
         run.server.server_port
     );
-    let path = run.work.join(format!("haproxy-{threads}.cfg"));
+    let path = run.work.join(format!("haproxy-{}.cfg", width.name()));
     std::fs::write(&path, config)?;
-    let log = run.work.join(format!("haproxy-{threads}.log"));
+    let log = run.work.join(format!("haproxy-{}.log", width.name()));
     start(Command::new(&run.haproxy).arg("-db").arg("-f").arg(&path), &log, port)
 }
 

@@ -56,6 +56,9 @@ struct Run {
     /// Only scenarios whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Threads of Postern and of HAProxy where all CPUs are theirs; PgBouncer has one, whatever is said here.
+    #[arg(long, default_value_t = 1)]
+    threads: u32,
     /// What else ran on the machine, for the record.
     #[arg(long, default_value = "nothing known")]
     beside: String,
@@ -119,6 +122,7 @@ fn rounds(run: &Run) -> Result<Results, Failure> {
         quick: run.quick,
         rounds,
         seconds,
+        threads: run.threads,
         beside: run.beside.clone(),
         machine: machine::describe(run)?,
         series: Vec::new(),

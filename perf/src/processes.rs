@@ -70,13 +70,65 @@ pub fn free_port() -> Result<u16, Failure> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-/// Lets all threads of the process, and what it forks from now on, run on these CPUs only (`0` or `0-1`).
+/// Lets all threads of the process, those of its children, and what it forks from now on, run on these CPUs only (`0` or
+/// `0-1`). PgBouncer keeps its server connections, so backends of earlier runs are among those children.
 pub fn confine(pid: u32, cpus: &str) -> Result<(), Failure> {
+    taskset(pid, cpus)?;
+    for child in children(pid)? {
+        // It may have ended by now.
+        if taskset(child, cpus).is_err() && Path::new(&format!("/proc/{child}")).exists() {
+            return Err(format!("process {child} cannot be put on CPU {cpus}").into());
+        }
+    }
+    Ok(())
+}
+
+fn taskset(pid: u32, cpus: &str) -> Result<(), Failure> {
     let done = Command::new("taskset")
         .args(["--all-tasks", "--cpu-list", "--pid", cpus, &pid.to_string()])
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .status()?;
     done.success()
         .then_some(())
         .ok_or_else(|| format!("taskset of process {pid}: {done}").into())
+}
+
+fn children(pid: u32) -> Result<Vec<u32>, Failure> {
+    let mut children = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let Ok(process) = entry?.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        // It may have ended by now.
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        if parent(&stat) == Some(pid) {
+            children.push(process);
+        }
+    }
+    Ok(children)
+}
+
+/// Field 4 of proc(5)'s stat. The name in parentheses may hold anything, so count from its end.
+fn parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_spaces_and_parentheses_do_not_shift_fields() {
+        assert_eq!(parent("42 (a) b (c)) S 17 42 42 0 -1"), Some(17));
+        assert_eq!(parent("42 (short"), None);
+    }
+
+    #[test]
+    fn a_child_is_found() {
+        let mut child = Command::new("sleep").arg("60").spawn().expect("sleep starts");
+        let found = children(std::process::id()).expect("/proc can be read");
+        child.kill().and_then(|()| child.wait()).expect("it ends");
+        assert!(found.contains(&child.id()));
+    }
 }

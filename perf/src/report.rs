@@ -37,12 +37,14 @@ pub fn tables(results: &Results) -> String {
 fn heading(results: &Results) -> String {
     let machine = &results.machine;
     format!(
-        "Measured {} at commit `{}`: {} interleaved rounds, {} s of each pgbench run. {}, {} CPUs, {} MiB, Linux {}. \
+        "Measured {} at commit `{}`: {} interleaved rounds, {} s of each pgbench run, \
+         Postern and HAProxy with {} threads. {}, {} CPUs, {} MiB, Linux {}. \
          {}. Beside it ran: {}.\n\nMedian [lower quartile, upper quartile].\n\n",
         results.date,
         results.commit,
         results.rounds,
         results.seconds,
+        results.threads,
         machine.cpu,
         machine.cpus,
         machine.memory_mib,

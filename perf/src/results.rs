@@ -17,6 +17,8 @@ pub struct Results {
     pub rounds: u32,
     /// Of each pgbench run.
     pub seconds: u32,
+    /// Of Postern and of HAProxy where all CPUs are theirs; PgBouncer has one.
+    pub threads: u32,
     /// What else ran on the machine.
     pub beside: String,
     pub machine: Machine,

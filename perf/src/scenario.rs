@@ -34,8 +34,17 @@ pub enum Transport {
 pub enum Width {
     /// Client, proxy and server share one CPU; the proxy has one thread.
     OneCpu,
-    /// All CPUs; proxies that can use two threads do.
+    /// All CPUs; proxies that can use several threads do.
     Wide,
+}
+
+impl Width {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OneCpu => "one-cpu",
+            Self::Wide => "wide",
+        }
+    }
 }
 
 const fn pgbench(name: &'static str, title: &'static str, arguments: &'static [&'static str]) -> Scenario {
