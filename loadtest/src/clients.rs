@@ -31,10 +31,16 @@ pub struct Options {
     database: String,
     #[arg(long, default_value = "load")]
     password: String,
+    /// Queries of a session that churns, before it goes.
+    #[arg(long, default_value_t = 1)]
+    queries: u32,
     /// How long to hold, or to go on.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
 }
+
+/// Microseconds; a login that takes longer counts as this long.
+const LONGEST_LOGIN: u64 = 600_000_000;
 
 /// What the tasks of one process share.
 struct Herd {
@@ -57,7 +63,7 @@ pub async fn idle(options: Options) -> Result<(), Failure> {
     monoio::time::sleep(hold).await;
     let mut alive = 0;
     for session in sessions {
-        alive += u32::from(ask(session).await.is_ok());
+        alive += u32::from(ask_often(session, 1, Instant::now()).await.is_ok());
     }
     println!("{alive} answered at the end");
     Ok(())
@@ -87,18 +93,23 @@ async fn churn_until(herd: Rc<Herd>, end: Instant) {
     while Instant::now() < end {
         let nth = herd.take(u32::MAX).unwrap_or_default();
         if let Some(session) = herd.login(nth).await
-            && let Err(error) = ask(session).await
+            && let Err(error) = ask_often(session, herd.options.queries, end).await
         {
             herd.failed(&error);
         }
     }
 }
 
-/// One empty query, then Terminate.
-async fn ask(session: TcpStream) -> Result<(), Failure> {
+/// Empty queries, one at least, then Terminate.
+async fn ask_often(session: TcpStream, times: u32, end: Instant) -> Result<(), Failure> {
     let mut exchange = Exchange::new(session);
-    exchange.send(b"Q\0\0\0\x05\0".to_vec()).await?;
-    exchange.until_ready().await?;
+    for _ in 0..times {
+        exchange.send(b"Q\0\0\0\x05\0".to_vec()).await?;
+        exchange.until_ready().await?;
+        if Instant::now() >= end {
+            break;
+        }
+    }
     exchange.send(b"X\0\0\0\x04".to_vec()).await
 }
 
@@ -108,7 +119,7 @@ impl Herd {
             options,
             next: RefCell::default(),
             keys: RefCell::default(),
-            logins: RefCell::new(Histogram::new(3)?),
+            logins: RefCell::new(Histogram::new_with_bounds(1, LONGEST_LOGIN, 3)?),
             failures: RefCell::default(),
             began: Instant::now(),
         }))

@@ -18,6 +18,7 @@ use crate::time::{Mono, Utc};
 
 use super::admission;
 use super::connection::Destination;
+use super::destinations::Destinations;
 use super::interned::Interned;
 use super::reference::SessionReference;
 use super::shared::Shared;
@@ -29,6 +30,7 @@ pub(super) struct Around<'a> {
     pub reference: SessionReference,
     pub latencies: &'a mut Latencies,
     pub interned: &'a mut Interned,
+    pub shared_destinations: &'a mut Destinations,
     pub admission: &'a mut Option<admission::Key>,
     pub destinations: &'a mut Arc<[Arc<Destination>]>,
     pub credential: &'a mut Option<Arc<Credential>>,
@@ -73,13 +75,17 @@ impl Surroundings for Around<'_> {
             .find(cluster.name(), grant.role())
             .map_err(|_| NoRoute::NoCredential)?;
         let addresses = self.shared.published.addresses.load();
-        let destinations = destinations(&cluster, credential, &addresses);
+        let destinations = self
+            .shared_destinations
+            .share(snapshot.generation(), credential, &addresses, || {
+                destinations(&cluster, credential, &addresses)
+            });
         if destinations.is_empty() {
             return Err(NoRoute::NoAddress);
         }
         let tls = cluster.tls();
         *self.credential = Some(credential.clone());
-        *self.destinations = destinations.into();
+        *self.destinations = destinations;
         Ok(Route {
             candidates: self.destinations.len(),
             connect_timeout: cluster.connect_timeout(),

@@ -258,6 +258,7 @@ impl Core {
             reference: connection.reference,
             latencies: &mut self.latencies,
             interned: &mut self.interned,
+            shared_destinations: &mut self.destinations,
             admission: &mut connection.admission,
             destinations: &mut login.destinations,
             credential: &mut login.credential,

@@ -11,6 +11,7 @@ mod around;
 pub mod cancel;
 mod close;
 mod connection;
+mod destinations;
 mod errand;
 mod interned;
 mod line;

@@ -12,6 +12,7 @@ use crate::metrics::{CoreMetrics, Latencies};
 use crate::ring::{Completion, Group, Outcome, Ring, Segment, Slot, Tag, TurnError};
 use crate::time::{Mono, Utc};
 
+use super::destinations::Destinations;
 use super::interned::Interned;
 use super::line::{Queue, Side};
 use super::shared::Shared;
@@ -48,6 +49,7 @@ pub struct Core {
     pub(super) recheck: Option<u32>,
     pub(super) latencies: Box<Latencies>,
     pub(super) interned: Interned,
+    pub(super) destinations: Destinations,
     /// When the drain must be over, once it has begun.
     pub(super) draining: Option<Mono>,
     pub(super) accepting: bool,

@@ -196,6 +196,7 @@ fn make(
         recheck: None,
         latencies: Box::new(Latencies::default()),
         interned: super::interned::Interned::default(),
+        destinations: super::destinations::Destinations::default(),
         draining: None,
         accepting: false,
         accept_again: None,
