@@ -28,7 +28,7 @@ pub struct Options {
 
 /// Before the first look: pools of buffers are of fixed size and are filled from end to end by traffic, whoever causes it.
 /// Their memory is not a session's. Few logins, since each leaves a port of the fake server's address in TIME_WAIT.
-const WARM_UP: [&str; 6] = ["--at-once", "32", "--queries", "5000", "--seconds", "5"];
+const WARM_UP: [&str; 6] = ["--at-once", "64", "--queries", "2500", "--seconds", "5"];
 
 /// Places beyond the herd's, for the warm-up's sessions that are not quite gone.
 const SPARE_SESSIONS: u32 = 200;

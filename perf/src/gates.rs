@@ -129,6 +129,7 @@ fn postern(run: &Run, width: Width, cores: u32) -> Result<Gate, Failure> {
     let directory = run.work.join(format!("postern-{}", width.name()));
     private_directory(&directory)?;
     private_directory(&directory.join("policy"))?;
+    private_directory(&directory.join("record"))?;
     let password = std::fs::read_to_string(&run.server.password_file)?;
     private_file(&directory.join("bench.password"), password.trim())?;
     private_file(&directory.join("policy/bench.toml"), &policy(run, &directory))?;
@@ -149,7 +150,7 @@ certificate = "{certificate}"
 key = "{key}"
 
 [audit]
-file = "audit.jsonl"
+file = "record/audit.jsonl"
 
 [log]
 level = "warn"
