@@ -7,6 +7,7 @@ mod abuse;
 mod admission;
 mod cancels;
 mod clients;
+mod errors;
 mod jdbc;
 mod policy_changes;
 mod record;
