@@ -6,6 +6,7 @@ mod support;
 mod abuse;
 mod admission;
 mod cancels;
+mod certificates;
 mod clients;
 mod errors;
 mod jdbc;
