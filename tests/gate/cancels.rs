@@ -4,11 +4,13 @@ use std::io::Write;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use crate::support::clients::{ConnectionString, python, spawn_psql};
+use crate::support::clients::{ConnectionString, psql, python, spawn_psql};
 use crate::support::gate::Gate;
 use crate::support::place::wait_for;
+use crate::support::policy::grant;
 use crate::support::record::at;
-use crate::support::servers::Server;
+use crate::support::servers::{Database, Server};
+use crate::support::twins::twins;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -80,6 +82,97 @@ fn one_of_many_is_meant() {
         complaint_of(child);
     }
 }
+
+/// 200 sleep on two clusters whose server processes have equal numbers, one is canceled, and its key is used again when
+/// the session has gone.
+#[test]
+fn one_of_two_with_the_same_process_id_is_meant() {
+    let Some([one, other]) = twins(18) else {
+        eprintln!("skipped: no PID namespaces here, so no two servers with equal process ids");
+        return;
+    };
+    let gate = Gate::before(one.server.database());
+    let database = other.server.database();
+    gate.place.write_secret("secrets/twin", &database.password);
+    gate.policy.drop_in("twin", &twin_cluster(&gate, &database));
+    let alice = [gate.plain("alice").and_password(), gate.tls("alice").and_password()];
+    wait_for("the other cluster is granted", SOON, || {
+        let there = alice[0].clone().with("dbname", &database.name);
+        psql(&there, "select 1").ok.then_some(())
+    });
+    for connection in alice {
+        for version in ["3.0", "3.2"] {
+            let here = connection.clone().with("max_protocol_version", version);
+            let there = here.clone().with("dbname", &database.name);
+            let program = SLEEPERS.replace("THERE", &there.to_string());
+            let said = python(&here, &program).well();
+            assert_eq!(said, "one of 200 with 57014, then nobody", "{here}");
+            // As without a gate, a query goes on when its client has left.
+            for database in [&gate.database, &database] {
+                let name = &database.name;
+                database.sql(&format!(
+                    "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = '{name}'"
+                ));
+                wait_for("they are gone", SOON, || (database.sessions() == 0).then_some(()));
+            }
+        }
+    }
+}
+
+fn twin_cluster(gate: &Gate, database: &Database) -> String {
+    let shown = |path: &std::path::Path| format!("{:?}", path.display().to_string());
+    format!(
+        "[cluster.twin]\nendpoints = [\"127.0.0.1:{}\"]\nroots = [{}]\n[cluster.twin.role.{}]\npassword_file = {}\n{}",
+        database.server.port,
+        shown(&database.server.ca),
+        database.name,
+        shown(&gate.place.path("secrets/twin")),
+        grant("twin", &["alice"], database, "").replace("\"main\"", "\"twin\""),
+    )
+}
+
+/// A result of every session is looked at: who is not hit still sleeps.
+const SLEEPERS: &str = r#"
+import select, sys, time, psycopg
+from psycopg import pq
+def connect(string):
+    connection = pq.PGconn.connect(string.encode())
+    assert connection.status == pq.ConnStatus.OK, connection.error_message
+    return connection
+sessions = [connect(string) for string in [sys.argv[1], """THERE"""] for _ in range(100)]
+places = {}
+for session in sessions:
+    places.setdefault(session.backend_pid, []).append(session)
+pairs = [pair for pair in places.values() if len(pair) == 2]
+assert len(pairs) > 20, f"{len(pairs)} equal process ids"
+for session in sessions:
+    session.send_query(b"select pg_sleep(100)")
+time.sleep(1)
+def hit(seconds):
+    deadline = time.monotonic() + seconds
+    while not (ready := select.select([s.socket for s in sessions], [], [], 0.1)[0]) and time.monotonic() < deadline:
+        pass
+    time.sleep(0.5)
+    ready = select.select([s.socket for s in sessions], [], [], 0)[0]
+    return [s for s in sessions if s.socket in ready]
+chosen = pairs[7][1]
+first, again = chosen.cancel_conn(), chosen.cancel_conn()
+first.start()
+while first.poll() not in (pq.PollingStatus.OK, pq.PollingStatus.FAILED):
+    time.sleep(0.01)
+assert hit(10) == [chosen], "somebody else, too"
+code = chosen.get_result().error_field(pq.DiagnosticField.SQLSTATE).decode()
+sessions.remove(chosen)
+chosen.finish()
+time.sleep(0.5)
+again.start()
+while again.poll() not in (pq.PollingStatus.OK, pq.PollingStatus.FAILED):
+    time.sleep(0.01)
+assert hit(1) == [], "the key of a session that has gone"
+print(f"one of {len(sessions) + 1} with {code}, then nobody")
+for session in sessions:
+    session.finish()
+"#;
 
 /// libpq 18: `Connection.cancel_safe` goes over TLS, and protocol 3.2 has keys that are longer than four bytes.
 #[test]

@@ -46,9 +46,15 @@ impl Authority {
 
     /// A client certificate with one URI SAN.
     pub fn client(&self, place: &Place, file: &str, uri: &str, serial: u8) -> Card {
+        self.client_named(place, file, file, &[uri], serial)
+    }
+
+    /// A client certificate with this common name and these URI SANs.
+    pub fn client_named(&self, place: &Place, file: &str, name: &str, uris: &[&str], serial: u8) -> Card {
+        let san = |uri: &&str| SanType::URI((*uri).try_into().expect("a URI"));
         let mut params = CertificateParams::default();
-        params.distinguished_name = common_name(file);
-        params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("a URI"))];
+        params.distinguished_name = common_name(name);
+        params.subject_alt_names = uris.iter().map(san).collect();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.serial_number = Some(SerialNumber::from_slice(&[serial]));
         self.issue(place, file, params)

@@ -1,4 +1,4 @@
-//! Real clients: psql, pgbench, and small programs in Python and for Node.
+//! Real clients: psql, pgbench, and small programs in Python, for Node and in Java.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -138,6 +138,21 @@ pub fn node(arguments: &[&str], program: &str) -> Said {
         .args(arguments)
         .output()
         .expect("node runs")
+        .into()
+}
+
+/// A Java program in one file with the JDBC driver at hand; `url` is its argument.
+pub fn java(url: &str, file: &str) -> Said {
+    client("java")
+        .args([
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            "/usr/share/java/postgresql.jar",
+            file,
+            url,
+        ])
+        .output()
+        .expect("java runs")
         .into()
 }
 

@@ -10,3 +10,4 @@ pub mod record;
 pub mod servers;
 pub mod stranger;
 pub mod tls_stranger;
+pub mod twins;

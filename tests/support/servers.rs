@@ -22,6 +22,11 @@ impl Server {
         let name = format!("POSTERN_TEST_PG{version}");
         let text = std::env::var(&name)
             .unwrap_or_else(|_| panic!("{name} is not set: these tests need PostgreSQL, run scripts/test"));
+        Self::told_by(&text)
+    }
+
+    /// `text` is what `scripts/postgres start` prints.
+    pub fn told_by(text: &str) -> Self {
         let values: BTreeMap<&str, &str> = text
             .split_whitespace()
             .filter_map(|pair| pair.split_once('='))

@@ -1,6 +1,7 @@
 //! A TLS client that may sign with a key that is not its certificate's, which no honest client library does.
 
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,14 +14,11 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, SignatureScheme, Str
 use super::authority::Card;
 use super::stranger::{SSL_REQUEST, Stranger, request};
 
+pub type TlsStranger = StreamOwned<ClientConnection, TcpStream>;
+
 /// Asks for TLS, shakes hands with `card`, sends `message` and gives the first bytes of the answer.
 pub fn converse(port: u16, ca: &Path, card: &Card, message: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stranger = Stranger::at(port);
-    stranger.say(&request(SSL_REQUEST));
-    assert_eq!(stranger.hear(1), b"S");
-    let name = "localhost".try_into().expect("a name");
-    let connection = ClientConnection::new(Arc::new(configuration(ca, card)), name).expect("a connection");
-    let mut stream = StreamOwned::new(connection, stranger.0);
+    let mut stream = arrive(port, &configuration(ca, card));
     stream.write_all(message)?;
     let mut answer = vec![0; 4096];
     let count = stream.read(&mut answer)?;
@@ -28,7 +26,17 @@ pub fn converse(port: u16, ca: &Path, card: &Card, message: &[u8]) -> io::Result
     Ok(answer)
 }
 
-fn configuration(ca: &Path, card: &Card) -> ClientConfig {
+/// Asks for TLS; hands are shaken with the first bytes. One configuration resumes where it was before.
+pub fn arrive(port: u16, configuration: &Arc<ClientConfig>) -> TlsStranger {
+    let mut stranger = Stranger::at(port);
+    stranger.say(&request(SSL_REQUEST));
+    assert_eq!(stranger.hear(1), b"S");
+    let name = "localhost".try_into().expect("a name");
+    let connection = ClientConnection::new(configuration.clone(), name).expect("a connection");
+    StreamOwned::new(connection, stranger.0)
+}
+
+pub fn configuration(ca: &Path, card: &Card) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(ca).expect("a root"))
@@ -39,11 +47,12 @@ fn configuration(ca: &Path, card: &Card) -> ClientConfig {
         rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).expect("a signing key"),
     );
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    ClientConfig::builder_with_provider(provider)
+    let configuration = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("TLS 1.2 and 1.3")
         .with_root_certificates(roots)
-        .with_client_cert_resolver(Arc::new(Shows(Arc::new(shown))))
+        .with_client_cert_resolver(Arc::new(Shows(Arc::new(shown))));
+    Arc::new(configuration)
 }
 
 #[derive(Debug)]
