@@ -1,11 +1,11 @@
 //! What the figures were measured on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, Run};
+use crate::Failure;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Machine {
@@ -17,23 +17,28 @@ pub struct Machine {
     pub versions: Vec<String>,
 }
 
-pub fn describe(run: &Run) -> Result<Machine, Failure> {
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo")?;
-    let meminfo = std::fs::read_to_string("/proc/meminfo")?;
-    let kib = value(&meminfo, "MemTotal").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
-    Ok(Machine {
-        cpu: value(&cpuinfo, "model name").unwrap_or("unknown").to_owned(),
-        cpus: std::thread::available_parallelism()?.get(),
-        memory_mib: kib.unwrap_or_default() / 1024,
-        kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-        versions: vec![
-            first_line(&run.postern, &["--version"])?,
-            server_version(run)?,
-            first_line(Path::new("pgbench"), &["--version"])?,
-            first_line(&run.pgbouncer, &["--version"])?,
-            first_line(&run.haproxy, &["-v"])?,
-        ],
-    })
+impl Machine {
+    /// This one; `versions` of the programs that took part.
+    pub fn describe(versions: Vec<String>) -> Result<Self, Failure> {
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo")?;
+        let meminfo = std::fs::read_to_string("/proc/meminfo")?;
+        let kib = value(&meminfo, "MemTotal").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+        Ok(Self {
+            cpu: value(&cpuinfo, "model name").unwrap_or("unknown").to_owned(),
+            cpus: std::thread::available_parallelism()?.get(),
+            memory_mib: kib.unwrap_or_default() / 1024,
+            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+            versions,
+        })
+    }
+}
+
+/// Writes results as `<date>-<name>.json`.
+pub fn write(directory: &Path, date: &str, name: &str, results: &impl Serialize) -> Result<PathBuf, Failure> {
+    std::fs::create_dir_all(directory)?;
+    let path = directory.join(format!("{date}-{name}.json"));
+    std::fs::write(&path, serde_json::to_string_pretty(results)? + "\n")?;
+    Ok(path)
 }
 
 /// `2026-11-23`, UTC.
@@ -58,9 +63,9 @@ pub fn first_line(program: &Path, arguments: &[&str]) -> Result<String, Failure>
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
-fn server_version(run: &Run) -> Result<String, Failure> {
-    let executable = std::fs::read_link(format!("/proc/{}/exe", run.server.server_pid))?;
-    first_line(&executable, &["--version"])
+/// Of the program that runs as this process.
+pub fn version_of_process(pid: u32) -> Result<String, Failure> {
+    first_line(&std::fs::read_link(format!("/proc/{pid}/exe"))?, &["--version"])
 }
 
 /// `name : value` of a file in /proc.

@@ -6,7 +6,6 @@
 
 mod cpu;
 mod gates;
-mod machine;
 mod measure;
 mod plot;
 mod processes;
@@ -18,6 +17,8 @@ mod statistics;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+pub use postern_perf::Failure;
+use postern_perf::machine::{self, Machine};
 
 use crate::gates::Gates;
 use crate::measure::Measure;
@@ -79,9 +80,6 @@ struct Run {
     docs: PathBuf,
 }
 
-/// Whatever stops the harness is told to a person as text.
-pub type Failure = Box<dyn std::error::Error>;
-
 fn main() -> Result<(), Failure> {
     match Arguments::parse().command {
         Command::Run(run) => {
@@ -124,7 +122,7 @@ fn rounds(run: &Run) -> Result<Results, Failure> {
         seconds,
         threads: run.threads,
         beside: run.beside.clone(),
-        machine: machine::describe(run)?,
+        machine: Machine::describe(versions(run)?)?,
         series: Vec::new(),
     };
     for scenario in &scenarios {
@@ -164,6 +162,17 @@ fn rounds(run: &Run) -> Result<Results, Failure> {
     }
     progress.end();
     Ok(results)
+}
+
+/// One line of each program.
+fn versions(run: &Run) -> Result<Vec<String>, Failure> {
+    Ok(vec![
+        machine::first_line(&run.postern, &["--version"])?,
+        machine::version_of_process(run.server.server_pid)?,
+        machine::first_line(Path::new("pgbench"), &["--version"])?,
+        machine::first_line(&run.pgbouncer, &["--version"])?,
+        machine::first_line(&run.haproxy, &["-v"])?,
+    ])
 }
 
 /// One line on standard error that is written over.

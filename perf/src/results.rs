@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use postern_perf::machine::{self, Machine};
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
-use crate::machine::Machine;
 use crate::scenario::{Load, Scenario, Target};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -128,11 +128,8 @@ impl Results {
 
     /// Writes `<date>-<commit>.json`; a quick look says so in its name.
     pub fn write(&self, directory: &Path) -> Result<PathBuf, Failure> {
-        std::fs::create_dir_all(directory)?;
         let quick = if self.quick { "-quick" } else { "" };
-        let path = directory.join(format!("{}-{}{quick}.json", self.date, self.commit));
-        std::fs::write(&path, serde_json::to_string_pretty(self)? + "\n")?;
-        Ok(path)
+        machine::write(directory, &self.date, &format!("{}{quick}", self.commit), self)
     }
 
     /// Names and titles of the scenarios, in order.
