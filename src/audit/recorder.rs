@@ -1,7 +1,7 @@
 //! The handle that cores and control hold. Nothing in it blocks, and a record costs a core no system call while the writer
 //! is awake.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
@@ -153,14 +153,14 @@ impl Recorder {
             false => shared.main.len() < shared.room_for_denials() && shared.main.push(entry).is_ok(),
         };
         match taken {
-            true => shared.wake(),
+            true => shared.nudge(),
             false => shared.aggregate(outcome, reason),
         }
     }
 
     fn push_or_drop(&self, record: Record, dropped: &DropCount) {
         match self.shared.main.push(Entry { record, ticket: None }) {
-            Ok(()) => self.shared.wake(),
+            Ok(()) => self.shared.nudge(),
             Err(_) => dropped.add(1),
         }
     }
@@ -169,6 +169,17 @@ impl Recorder {
 pub(super) struct Entry {
     pub record: Record,
     pub ticket: Option<Ticket>,
+}
+
+/// How deep the writer rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Rest {
+    Awake = 0,
+    /// For a moment: only what somebody waits for wakes it.
+    Dozing = 1,
+    /// Until there is something to do.
+    Asleep = 2,
 }
 
 /// What handle and writer share.
@@ -182,8 +193,8 @@ pub(super) struct Shared {
     pub healthy: AtomicBool,
     pub reopen: AtomicBool,
     pub stopping: AtomicBool,
-    /// Set by the writer before it parks; whoever clears it wakes it.
-    asleep: AtomicBool,
+    /// A [`Rest`]; set by the writer before it parks. Whoever sets it back wakes it.
+    rest: AtomicU8,
     writer: OnceLock<Thread>,
     pub dropped_permits: DropCount,
     pub dropped_ends: DropCount,
@@ -208,7 +219,7 @@ impl Shared {
             healthy: AtomicBool::new(true),
             reopen: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            asleep: AtomicBool::new(false),
+            rest: AtomicU8::new(Rest::Awake as u8),
             writer: OnceLock::new(),
             dropped_permits: DropCount::default(),
             dropped_ends: DropCount::default(),
@@ -231,12 +242,21 @@ impl Shared {
         self.writer.get_or_init(|| thread);
     }
 
-    /// Wakes the writer if it sleeps. The system call happens only then, and for one of any number of callers.
+    /// Wakes the writer, since somebody waits. The system call happens only if it rests, and for one of any number of callers.
     pub fn wake(&self) {
-        // Pairs with the fence in `sleep_unless`: either we see that it sleeps, or it sees what we have pushed.
+        self.wake_from(Rest::Dozing);
+    }
+
+    /// There is a record that nobody waits for: the writer finds it once its doze is over, and is woken only from sleep.
+    pub fn nudge(&self) {
+        self.wake_from(Rest::Asleep);
+    }
+
+    fn wake_from(&self, lightest: Rest) {
+        // Pairs with the fence in `rest_unless`: either we see that it rests, or it sees what we have pushed.
         fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed)
-            && self.asleep.swap(false, Ordering::AcqRel)
+        if self.rest.load(Ordering::Relaxed) >= lightest as u8
+            && self.rest.swap(Rest::Awake as u8, Ordering::AcqRel) != Rest::Awake as u8
             && let Some(writer) = self.writer.get()
         {
             self.wakes.fetch_add(1, Ordering::Relaxed);
@@ -245,13 +265,13 @@ impl Shared {
     }
 
     /// Parks the calling thread (the writer) for at most `longest`, unless there is something for it to do.
-    pub fn sleep_unless(&self, something_to_do: impl FnOnce() -> bool, longest: std::time::Duration) {
-        self.asleep.store(true, Ordering::Relaxed);
+    pub fn rest_unless(&self, something_to_do: impl FnOnce() -> bool, rest: Rest, longest: std::time::Duration) {
+        self.rest.store(rest as u8, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if !something_to_do() {
             std::thread::park_timeout(longest);
         }
-        self.asleep.store(false, Ordering::Relaxed);
+        self.rest.store(Rest::Awake as u8, Ordering::Relaxed);
     }
 
     /// Whether the writer would find something to do.

@@ -14,7 +14,7 @@ use super::budget::Budget;
 use super::file::{Found, RecordFile};
 use super::output::{Output, Sink as _};
 use super::record::{Audit, Record};
-use super::recorder::{Entry, Shared, WriteFailed};
+use super::recorder::{Entry, Rest, Shared, WriteFailed};
 use super::writer::Tell;
 use crate::config;
 use crate::time::Utc;
@@ -25,8 +25,13 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// Bytes of lines kept while writing fails. Beyond it they are dropped, and counted.
 const KEPT_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long the writer stays awake for more after a batch. Records that come in this time cost their core no system call.
+/// After a batch this large the writer waits a moment for more: records that come in this time cost their core no system
+/// call. After a smaller one nobody is made to wait.
+const BUSY_BATCH: usize = 4;
 const LINGER: Duration = Duration::from_micros(200);
+
+/// How long a record that nobody waits for may wait for company.
+const DOZE: Duration = Duration::from_millis(10);
 
 /// Between two lines that sum up attempts beyond the budget.
 const AGGREGATE_EVERY: Duration = Duration::from_secs(10);
@@ -69,6 +74,8 @@ pub(super) struct Turn {
     nothing_dropped: Utc,
     aggregated_until: (Utc, Instant),
     rotate_not_before: Instant,
+    /// Lines of the last batch.
+    last_batch: usize,
 }
 
 impl Turn {
@@ -86,6 +93,7 @@ impl Turn {
             nothing_dropped: utc,
             aggregated_until: (utc, now),
             rotate_not_before: now,
+            last_batch: 0,
         };
         turn.tell_torn_tail(found);
         turn
@@ -219,6 +227,7 @@ impl Turn {
                 .fetch_add(u64::from(result.is_err()), Ordering::Relaxed);
             (self.tell)(ticket, result);
         });
+        self.last_batch = settled;
         self.shared.records.fetch_add(settled as u64, Ordering::Relaxed);
         self.shared.bytes.fetch_add(appended.written as u64, Ordering::Relaxed);
         self.shared.batches.fetch_add(1, Ordering::Relaxed);
@@ -344,16 +353,23 @@ impl Turn {
         self.batch.push(&Record::Audit(Box::new(audit)), None);
     }
 
-    /// Waits for something to do: first a little, awake for the cores, then parked.
-    fn rest(&self, now: Instant) {
-        std::thread::sleep(LINGER);
+    /// Waits for something to do: first a little, then dozing, then asleep.
+    fn rest(&mut self, now: Instant) {
+        if std::mem::take(&mut self.last_batch) >= BUSY_BATCH {
+            std::thread::sleep(LINGER);
+        }
+        self.shared.rest_unless(|| self.shared.has_work(), Rest::Dozing, DOZE);
+        if self.shared.has_work() {
+            return;
+        }
         let until_aggregate = AGGREGATE_EVERY.saturating_sub(now.saturating_duration_since(self.aggregated_until.1));
         let until_retry = self
             .failure
             .as_ref()
             .map(|failure| failure.retry_at.saturating_duration_since(Instant::now()));
         let longest = until_retry.unwrap_or(until_aggregate).min(until_aggregate);
-        self.shared.sleep_unless(|| self.shared.has_work(), longest);
+        self.shared
+            .rest_unless(|| self.shared.has_work(), Rest::Asleep, longest);
     }
 
     /// The last writes: one more try where writing failed, then a sync.

@@ -222,7 +222,8 @@ fn table(results: &Results) -> String {
         results.archive_bytes as f64 / f64::from(1 << 20),
         results.compile_seconds
     );
-    let parts: [(&str, fn(&Load) -> f64); 3] = [
+    type Part = fn(&Load) -> f64;
+    let parts: [(&str, Part); 3] = [
         ("as a dropped file, whole", |load| load.whole),
         ("of it: copy into sealed memory", |load| load.copy),
         ("of it: hash, layout, indexes, rules", |load| load.checks),
