@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::audit::Reason;
+use crate::audit::{Reason, SessionId};
 use crate::control::messages::Notice;
 use crate::core::reference::SessionReference;
 use crate::ring::{Errno, EventFd};
@@ -29,6 +29,8 @@ pub enum Message {
     CancelDone {
         requester: SessionReference,
         reason: Reason,
+        /// The session that the request meant, where one was found.
+        target: Option<SessionId>,
     },
 }
 

@@ -58,7 +58,7 @@ pub struct Attempt {
     pub server_error: Option<ServerError>,
     /// SQLSTATE of the error that the client was told.
     pub sqlstate: Option<[u8; 5]>,
-    /// For a cancel: the session that it hit.
+    /// For a cancel: the session that it meant.
     pub target: Option<SessionId>,
     pub policy: Option<PolicyId>,
     pub micros: Micros,

@@ -111,6 +111,9 @@ pub enum ProxyProtocol {
     },
 }
 
+/// The most bytes of a `[ring]` buffer: 63 KiB. Lengths and offsets in one are 16 bits wide, room around it included.
+pub const MAX_BUFFER_SIZE: u32 = 64_512;
+
 /// `[ring]`: one ring for each core. Everything here is memory for each core, whatever the number of sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ring {

@@ -260,9 +260,14 @@ fn read_ring(source: &mut Source<'_>, root: &mut Table<'_, '_>) -> Ring {
     let ring = Ring {
         entries: table.power_of_two(source, "entries", 64..=4_096, 256),
         small_buffers: count(table.power_of_two(source, "small_buffers", buffers.clone(), 1_024)),
-        small_buffer_size: bytes(table.size(source, "small_buffer_size", 1_024..=65_536, 8_192)),
+        small_buffer_size: bytes(table.size(source, "small_buffer_size", 1_024..=u64::from(MAX_BUFFER_SIZE), 8_192)),
         bulk_buffers: count(table.power_of_two(source, "bulk_buffers", buffers, 64)),
-        bulk_buffer_size: bytes(table.size(source, "bulk_buffer_size", 16_384..=1 << 20, 65_536)),
+        bulk_buffer_size: bytes(table.size(
+            source,
+            "bulk_buffer_size",
+            16_384..=u64::from(MAX_BUFFER_SIZE),
+            u64::from(MAX_BUFFER_SIZE),
+        )),
         features: table.word(source, "features", RingFeatures::All),
     };
     table.refuse_unknown(source);

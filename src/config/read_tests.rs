@@ -302,6 +302,22 @@ fn numbers_are_read_in_every_form_of_toml_and_within_their_range() {
     }
 }
 
+/// The ring takes what is configured as it is, so more than it holds is a fault rather than less in silence.
+#[test]
+fn a_buffer_larger_than_the_ring_has_is_a_fault() {
+    let with = |ring: &str| format!("{SMALLEST}\n[ring]\n{ring}\n");
+    for key in ["small_buffer_size", "bulk_buffer_size"] {
+        let found = faults(&with(&format!("{key} = \"64KiB\"")));
+        assert_eq!(found.len(), 1, "{key}: {found:?}");
+        assert!(found[0].ends_with("to 63KiB"), "{found:?}");
+    }
+    let ring = parsed(&with("small_buffer_size = \"63KiB\"\nbulk_buffer_size = \"63KiB\"")).ring;
+    assert_eq!(
+        (ring.small_buffer_size, ring.bulk_buffer_size),
+        (MAX_BUFFER_SIZE, MAX_BUFFER_SIZE)
+    );
+}
+
 #[test]
 fn broken_syntax_is_told_by_itself() {
     let faults = faults("[server\ncores = = 1\n[audit]\nfile = 7\n");

@@ -153,6 +153,7 @@ fn known_or_derived(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
     use std::sync::mpsc::{Receiver, channel};
 
     use postern_policy::model::{RoleCredential, ServerTls, ServerTlsMode};
@@ -203,15 +204,19 @@ mod tests {
         let (credential, metrics, derivations) =
             (credential(Some("pw")), ControlMetrics::default(), Derivations::new());
         let (cores, notices) = cores();
+        // One derivation takes long and all begin at once, so that the others find it under way rather than done.
+        let (iterations, start) = (200_000, Barrier::new(4));
         std::thread::scope(|scope| {
             for worker in 0..4u64 {
                 let (credential, derivations, cores, metrics) = (&credential, &derivations, &cores, &metrics);
+                let start = &start;
                 scope.spawn(move || {
+                    start.wait();
                     for n in 0..25 {
                         derivations.run(
                             credential,
                             Box::from(&b"salt"[..]),
-                            4096,
+                            iterations,
                             ticket(worker * 25 + n),
                             cores,
                             metrics,

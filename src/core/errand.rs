@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::audit::Reason;
+use crate::audit::{Reason, SessionId};
 use crate::inbox::Message;
 use crate::metrics::CancelResult;
 use crate::ring::{Errno, Segment, socket};
@@ -28,6 +28,8 @@ const CANCELS_PER_SECOND: u32 = 1_000;
 pub struct Errand {
     key: UpstreamCancelKey,
     destination: Arc<Destination>,
+    /// The session that the request means.
+    target: SessionId,
     step: Step,
     /// The connection that asked, to be told what came of it; none when the gate itself wants the query ended.
     requester: Option<SessionReference>,
@@ -67,16 +69,16 @@ impl Core {
             return;
         };
         if !self.cancel_budget.take(self.now) {
-            return self.cancel_done(requester, Reason::CancelRateLimited);
+            return self.cancel_done(requester, Reason::CancelRateLimited, None);
         }
         match self.shared.cancels.find(process_id, key) {
-            None => self.cancel_done(requester, Reason::CancelNoMatch),
+            None => self.cancel_done(requester, Reason::CancelNoMatch, None),
             Some(target) if target.core == self.id => self.cancel_session(target, Some(requester)),
             Some(target) => {
                 let inbox = self.shared.inboxes.get(usize::from(target.core)).cloned();
                 let sent = inbox.map(|inbox| inbox.send(Message::Cancel { target, requester }));
                 if !matches!(sent, Some(Ok(()))) {
-                    self.cancel_done(requester, Reason::CancelFailed);
+                    self.cancel_done(requester, Reason::CancelFailed, None);
                 }
             }
         }
@@ -87,13 +89,13 @@ impl Core {
         let found = self.table.find(target.index, target.generation).and_then(|connection| {
             let destination = connection.destination.clone()?;
             match &connection.phase {
-                Phase::Relay(passage) => Some((passage.cancel_key.clone()?, destination)),
+                Phase::Relay(passage) => Some((passage.cancel_key.clone()?, destination, passage.standing.session)),
                 Phase::Login(_) | Phase::Errand(_) | Phase::Closing { .. } => None,
             }
         });
         match found {
-            Some((key, destination)) => self.start_errand(key, destination, requester),
-            None => self.tell_requester(requester, Reason::CancelNoMatch),
+            Some((key, destination, target)) => self.start_errand(key, destination, target, requester),
+            None => self.tell_requester(requester, Reason::CancelNoMatch, None),
         }
     }
 
@@ -108,12 +110,14 @@ impl Core {
         &mut self,
         key: UpstreamCancelKey,
         destination: Arc<Destination>,
+        target: SessionId,
         requester: Option<SessionReference>,
     ) {
         let (core, deadline) = (self.id, self.now.after_millis(ERRAND));
         let errand = Errand {
             key,
             destination: destination.clone(),
+            target,
             step: Step::Connecting,
             requester,
             deadline,
@@ -130,7 +134,7 @@ impl Core {
             }
         });
         let Some(index) = index else {
-            return self.tell_requester(requester, Reason::CancelFailed);
+            return self.tell_requester(requester, Reason::CancelFailed, Some(target));
         };
         match socket::connecting(&destination.address).and_then(|fd| self.open_line(index, Side::Server, fd)) {
             Ok(()) => {
@@ -233,23 +237,30 @@ impl Core {
     }
 
     fn errand_over(&mut self, index: u32, reason: Reason) {
-        let requester = self.errand(index).and_then(|errand| errand.requester.take());
+        let (requester, target) = self
+            .errand(index)
+            .map_or((None, None), |errand| (errand.requester.take(), Some(errand.target)));
         self.finish(index);
-        self.tell_requester(requester, reason);
+        self.tell_requester(requester, reason, target);
     }
 
-    fn tell_requester(&mut self, requester: Option<SessionReference>, reason: Reason) {
+    fn tell_requester(&mut self, requester: Option<SessionReference>, reason: Reason, target: Option<SessionId>) {
         let Some(requester) = requester else { return };
         if requester.core == self.id {
-            return self.cancel_done(requester, reason);
+            return self.cancel_done(requester, reason, target);
         }
         let inbox = self.shared.inboxes.get(usize::from(requester.core)).cloned();
+        let done = Message::CancelDone {
+            requester,
+            reason,
+            target,
+        };
         // A requester that cannot be told is closed by its own deadline.
-        let _told = inbox.is_some_and(|inbox| inbox.send(Message::CancelDone { requester, reason }).is_ok());
+        let _told = inbox.is_some_and(|inbox| inbox.send(done).is_ok());
     }
 
     /// What became of the cancel that a connection of this core asked for.
-    pub(super) fn cancel_done(&mut self, requester: SessionReference, reason: Reason) {
+    pub(super) fn cancel_done(&mut self, requester: SessionReference, reason: Reason, target: Option<SessionId>) {
         self.metrics().cancels.one(match reason {
             Reason::Ok => CancelResult::Forwarded,
             Reason::CancelNoMatch => CancelResult::Unmatched,
@@ -257,7 +268,9 @@ impl Core {
             _ => CancelResult::Failed,
         });
         if self.table.find(requester.index, requester.generation).is_some() {
-            self.gate(requester.index, |gate, around| gate.handle_cancel_done(around, reason));
+            self.gate(requester.index, |gate, around| {
+                gate.handle_cancel_done(around, reason, target)
+            });
         }
     }
 }

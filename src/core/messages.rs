@@ -22,7 +22,11 @@ impl Core {
                 }
                 Message::Control(notice) => self.notice(notice),
                 Message::Cancel { target, requester } => self.cancel_session(target, Some(requester)),
-                Message::CancelDone { requester, reason } => self.cancel_done(requester, reason),
+                Message::CancelDone {
+                    requester,
+                    reason,
+                    target,
+                } => self.cancel_done(requester, reason, target),
             }
         }
     }

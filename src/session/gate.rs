@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use zeroize::Zeroizing;
 
-use crate::audit::{Outcome, Reason};
+use crate::audit::{Outcome, Reason, SessionId};
 use crate::identity::certificate::fingerprint;
 use crate::identity::scram;
 use crate::time::Mono;
@@ -146,9 +146,10 @@ impl Gate {
         }
     }
 
-    /// The cancel that [`Order::Cancel`] asked for has been carried out, or could not be.
-    pub fn handle_cancel_done(&mut self, around: &dyn Surroundings, reason: Reason) {
+    /// The cancel that [`Order::Cancel`] asked for has been carried out, or could not be; `target` is whom it meant.
+    pub fn handle_cancel_done(&mut self, around: &dyn Surroundings, reason: Reason, target: Option<SessionId>) {
         if matches!(self.stage, Stage::Cancelling) {
+            self.draft.fill().target = target;
             self.finish_cancel(around, reason);
         }
     }

@@ -55,14 +55,39 @@ fn psql_in_clear_and_over_tls() {
         ] {
             let child = sleeper(&connection);
             sleeping(&gate, 1);
+            let target = at(&gate.record.attempt_with("outcome", "permitted"), "session");
             interrupt(&child);
             let complaint = complaint_of(child);
             assert!(complaint.contains("57014"), "{complaint}");
             sleeping(&gate, 0);
+            let cancel = gate.record.attempt_with("target", &target);
+            assert_eq!(at(&cancel, "outcome"), "cancel");
+            assert_eq!(at(&cancel, "reason"), "ok");
         }
-        let attempt = gate.record.attempt_with("outcome", "cancel");
-        assert_eq!(at(&attempt, "reason"), "ok");
     }
+}
+
+/// The kernel spreads connections over the cores, so among this many cancels one arrives on another core than its session.
+#[test]
+fn the_record_names_the_session_on_another_core() {
+    let gate = Gate::before(Server::of_version(15).database());
+    let connection = gate.plain("alice").and_password();
+    let crossed = (0..24).any(|_| {
+        let child = sleeper(&connection);
+        sleeping(&gate, 1);
+        let target = at(&gate.record.attempt_with("outcome", "permitted"), "session");
+        interrupt(&child);
+        assert!(complaint_of(child).contains("57014"));
+        let cancel = gate.record.attempt_with("target", &target);
+        assert_eq!(at(&cancel, "reason"), "ok");
+        core_of(&at(&cancel, "session")) != core_of(&target)
+    });
+    assert!(crossed, "every cancel arrived on its session's core");
+}
+
+/// Sessions are named `<process>-<core>-<count>`.
+fn core_of(session: &str) -> String {
+    session.split('-').nth(1).expect("a core").to_owned()
 }
 
 #[test]

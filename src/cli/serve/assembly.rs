@@ -22,8 +22,8 @@ use crate::session::TlsMode;
 /// own deadline. The writer's thread must not wait long for one core.
 const TRIES: u32 = 10_000;
 
-/// The ring's own bound on a buffer; whoever configures more gets this.
-const MOST_PAYLOAD: u32 = 65_280;
+/// Whatever the configuration allows, the ring takes.
+const _: () = assert!(config::MAX_BUFFER_SIZE <= PoolSize::MAX_PAYLOAD);
 
 /// What shared parts are made from.
 pub struct Parts<'a> {
@@ -148,11 +148,11 @@ fn ring_options(ring: &config::Ring) -> RingOptions {
         submissions: ring.entries,
         completions: ring.entries.saturating_mul(8),
         small: PoolSize {
-            payload: ring.small_buffer_size.min(MOST_PAYLOAD),
+            payload: ring.small_buffer_size,
             count: u32::from(ring.small_buffers),
         },
         bulk: PoolSize {
-            payload: ring.bulk_buffer_size.min(MOST_PAYLOAD),
+            payload: ring.bulk_buffer_size,
             count: u32::from(ring.bulk_buffers),
         },
         features: match ring.features {

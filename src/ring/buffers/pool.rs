@@ -6,7 +6,7 @@ use super::segment::Segment;
 use super::{HEAD_ROOM, TAIL_ROOM};
 use crate::ring::start_error::StartError;
 use std::cell::{Cell, RefCell};
-use std::ops::Range;
+use std::ops::RangeInclusive;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use zeroize::Zeroize;
@@ -18,6 +18,11 @@ pub struct PoolSize {
     pub payload: u32,
     /// For the groups that the kernel fills: a power of two, at most 32,768. Memory is touched only as it is used.
     pub count: u32,
+}
+
+impl PoolSize {
+    /// The most bytes of payload that a buffer may have.
+    pub const MAX_PAYLOAD: u32 = 65_280;
 }
 
 /// Snapshot of a pool's bookkeeping.
@@ -37,7 +42,7 @@ const POISON: u8 = 0xDB;
 
 /// Buffers start at multiples of a cache line.
 const ALIGNMENT: usize = 64;
-const PAYLOAD: Range<u32> = 64..65_281;
+const PAYLOAD: RangeInclusive<u32> = 64..=PoolSize::MAX_PAYLOAD;
 
 #[derive(Clone, Copy, Default)]
 struct State {

@@ -92,7 +92,9 @@ fn apply(conversation: &mut Conversation, event: &Event, generation: u64) {
             conversation.world.in_force = in_force(&next, generation);
             conversation.gate.handle_policy_changed(&mut conversation.world);
         }
-        Event::CancelDone => conversation.gate.handle_cancel_done(&conversation.world, Reason::Ok),
+        Event::CancelDone => conversation
+            .gate
+            .handle_cancel_done(&conversation.world, Reason::Ok, None),
     }
     conversation.drain();
 }

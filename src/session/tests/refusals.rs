@@ -130,7 +130,7 @@ fn a_listener_that_requires_tls_refuses_a_plain_start_up_and_takes_a_plain_cance
     assert_eq!(conversation.cancels, [(7, b"abcd".to_vec())]);
     conversation
         .gate
-        .handle_cancel_done(&conversation.world, Reason::CancelNoMatch);
+        .handle_cancel_done(&conversation.world, Reason::CancelNoMatch, None);
     conversation.drain();
     assert_eq!(conversation.attempts[0].outcome, Outcome::Cancel);
     assert!(conversation.to_client.is_empty(), "a cancel is never answered");
