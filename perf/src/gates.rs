@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::processes::{Running, confine, free_port, unprivileged};
+use postern_perf::processes::{Running, confine, free_port, unprivileged};
+
 use crate::scenario::{Scenario, Target, Transport, Width};
 use crate::{Failure, Run};
 

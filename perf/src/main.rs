@@ -8,7 +8,6 @@ mod cpu;
 mod gates;
 mod measure;
 mod plot;
-mod processes;
 mod report;
 mod results;
 mod scenario;

@@ -1,0 +1,109 @@
+//! The gate whose policy is swapped, by renames into its directory.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use postern_perf::Failure;
+use postern_perf::processes::{Running, free_port};
+
+pub struct Gate {
+    process: Running,
+    pub port: u16,
+    admin: u16,
+    directory: PathBuf,
+    /// Which of the two snapshots comes next.
+    next: usize,
+}
+
+const CORES: u64 = 2;
+/// A swap that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Gate {
+    pub fn start(postern: &Path, work: &Path, snapshots: &[Vec<u8>; 2]) -> Result<Self, Failure> {
+        let directory = work.join("gate");
+        for part in ["", "policy", "record", "snapshots"] {
+            let mut builder = std::fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700).create(directory.join(part))?;
+        }
+        for (number, bytes) in snapshots.iter().enumerate() {
+            write(&directory.join(format!("snapshots/{number}")), bytes)?;
+        }
+        let (port, admin) = (free_port()?, free_port()?);
+        write(&directory.join("postern.toml"), configuration(port, admin).as_bytes())?;
+        drop_in(&directory, 0)?;
+        let mut command = Command::new(postern);
+        command.arg("serve").arg("--config").arg(directory.join("postern.toml"));
+        let process = Running::start(&mut command, &directory.join("log"), port)?;
+        Ok(Self {
+            process,
+            port,
+            admin,
+            directory,
+            next: 1,
+        })
+    }
+
+    /// Drops the other snapshot in, and waits until every core has checked its sessions again.
+    pub fn swap(&mut self) -> Result<Duration, Failure> {
+        let before = self.adopted()?;
+        let began = Instant::now();
+        drop_in(&self.directory, self.next)?;
+        self.next = 1 - self.next;
+        while self.adopted()? < before + CORES {
+            if began.elapsed() > PATIENCE {
+                let log = std::fs::read_to_string(self.directory.join("log"))?;
+                return Err(format!("the policy was not taken up within {PATIENCE:?}:\n{log}").into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(began.elapsed())
+    }
+
+    /// VmHWM of proc(5), bytes.
+    pub fn peak_resident(&self) -> Result<u64, Failure> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
+        Ok(kib.ok_or("no VmHWM")? * 1_024)
+    }
+
+    /// How often a core has finished looking at its sessions after a swap, all cores together.
+    fn adopted(&self) -> Result<u64, Failure> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.admin))?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n")?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page)?;
+        let lines = page
+            .lines()
+            .filter(|line| line.starts_with("postern_policy_adopted_total"));
+        let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        Ok(counts.sum())
+    }
+}
+
+/// A second name for the snapshot, renamed over the one in force: both are on one file system, and no byte is copied.
+fn drop_in(directory: &Path, number: usize) -> Result<(), Failure> {
+    let fresh = directory.join("snapshots/fresh");
+    std::fs::hard_link(directory.join(format!("snapshots/{number}")), &fresh)?;
+    Ok(std::fs::rename(&fresh, directory.join("policy/fleet.snapshot"))?)
+}
+
+fn configuration(port: u16, admin: u16) -> String {
+    format!(
+        "[server]\ncores = {CORES}\nsessions = 500\npolicy = \"policy\"\nsecret_file = \"gate.secret\"\n\n\
+         [[listener]]\nname = \"passwords\"\naddress = \"127.0.0.1:{port}\"\ntls = \"off\"\n\n\
+         [audit]\nfile = \"record/audit.jsonl\"\n\n[admin]\naddress = \"127.0.0.1:{admin}\"\n\n[log]\nlevel = \"warn\"\n"
+    )
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    Ok(file.write_all(bytes)?)
+}
