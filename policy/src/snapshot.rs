@@ -194,6 +194,9 @@ fn check_header(bytes: &[u8]) -> Result<[u8; 32], SnapshotFault> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::sample;

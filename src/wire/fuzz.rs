@@ -1,5 +1,5 @@
 //! Fuzz bodies: any bytes in; no panic, and the same answer however the bytes are cut. Run as plain functions by the tests
-//! here and by the driver of `scripts/test`.
+//! here, over arbitrary bytes and from a corpus.
 //!
 //! Each says with its result whether the bytes reached the deep end (a whole message, a pair, a header), so that a driver
 //! can show that it does more than knock at the door.
@@ -162,24 +162,49 @@ fn assemble<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, Option
     (messages, None)
 }
 
-/// Bodies of every message with a decoder of its own, both directions.
-pub fn fuzz_bodies(body: &[u8]) -> bool {
-    let authentication = Authentication::decode(body).is_ok();
-    let password = decode_password(body).is_ok_and(|text| encodes_back(body, |out| encode_password(out, text)));
-    let sasl = SaslInitialResponse::decode(body).is_ok_and(|found| encodes_back(body, |out| found.encode(out)));
-    let status = ParameterStatus::decode(body).is_ok_and(|found| encodes_back(body, |out| found.encode(out)));
-    let key = BackendKeyData::decode(body).is_ok_and(|found| encodes_back(body, |out| found.encode(out)));
-    let ready =
-        TransactionStatus::decode(body).is_ok_and(|found| encodes_back(body, |out| encode_ready_for_query(out, found)));
-    let version = NegotiateProtocolVersion::decode(body).is_ok_and(|found| {
-        let unknown = found.unknown.iter().copied();
-        encodes_back(body, |out| {
-            encode_negotiate_protocol_version(out, found.newest, unknown)
-        })
-    });
-    let report =
-        Fields::decode(body).is_ok_and(|fields| encodes_back(body, |out| encode_fields(out, b'E', fields.iter())));
-    authentication || password || sasl || status || key || ready || version || report
+/// Bodies of every message with a decoder of its own, both directions. The kinds of message that it could be.
+pub fn fuzz_bodies(body: &[u8]) -> Vec<&'static str> {
+    let understood = [
+        ("authentication", Authentication::decode(body).is_ok()),
+        (
+            "password",
+            decode_password(body).is_ok_and(|text| encodes_back(body, |out| encode_password(out, text))),
+        ),
+        (
+            "SASL initial response",
+            SaslInitialResponse::decode(body).is_ok_and(|found| encodes_back(body, |out| found.encode(out))),
+        ),
+        (
+            "parameter status",
+            ParameterStatus::decode(body).is_ok_and(|found| encodes_back(body, |out| found.encode(out))),
+        ),
+        (
+            "cancel key",
+            BackendKeyData::decode(body).is_ok_and(|found| encodes_back(body, |out| found.encode(out))),
+        ),
+        (
+            "ready for query",
+            TransactionStatus::decode(body)
+                .is_ok_and(|found| encodes_back(body, |out| encode_ready_for_query(out, found))),
+        ),
+        (
+            "protocol version",
+            NegotiateProtocolVersion::decode(body).is_ok_and(|found| {
+                let unknown = found.unknown.iter().copied();
+                encodes_back(body, |out| {
+                    encode_negotiate_protocol_version(out, found.newest, unknown)
+                })
+            }),
+        ),
+        (
+            "error report",
+            Fields::decode(body).is_ok_and(|fields| encodes_back(body, |out| encode_fields(out, b'E', fields.iter()))),
+        ),
+    ];
+    understood
+        .into_iter()
+        .filter_map(|(kind, is_one)| is_one.then_some(kind))
+        .collect()
 }
 
 /// PROXY protocol headers: a prefix never says more than the whole.
@@ -194,5 +219,7 @@ pub fn fuzz_proxy_protocol(data: &[u8]) -> bool {
     matches!(whole, Ok(Some(_)))
 }
 
+#[cfg(test)]
+mod driven;
 #[cfg(test)]
 mod tests;

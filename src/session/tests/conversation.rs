@@ -1,12 +1,14 @@
 //! A gate between a scripted client and a scripted server.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use postern_policy::decide::Permit;
 use postern_policy::model::{
     Access, AuthenticationRule, Cluster, Conditions, Endpoint, Grant, Identity, Limits, Method, Model, NamePattern,
-    ReplicationRight, RequiredProofs, RoleCredential, ServerMethod, ServerTls, ServerTlsMode, Subjects, Transport,
+    ReplicationRight, RequiredProofs, RoleCredential, ScramVerifier, ServerMethod, ServerTls, ServerTlsMode, Subjects,
+    Transport,
 };
 use postern_policy::snapshot::Snapshot;
 
@@ -26,7 +28,12 @@ pub const SERVER_PROCESS: u32 = 4242;
 /// One identity `alice`, one grant to database `app` as role `app_rw`, SCRAM everywhere.
 pub fn model() -> Model {
     let mut model = Model::default();
-    let scram = Some(verifier::make(PASSWORD, &[7; 16], 4096));
+    static VERIFIER: OnceLock<ScramVerifier> = OnceLock::new();
+    let scram = Some(
+        VERIFIER
+            .get_or_init(|| verifier::make(PASSWORD, &[7; 16], 4096))
+            .clone(),
+    );
     model.identities.insert(
         "alice".into(),
         Identity {
@@ -187,6 +194,8 @@ pub struct Conversation {
     pub recording: bool,
     /// Input that the gate has left for the relay.
     pub left_over: Vec<u8>,
+    /// As `left_over`, of the server.
+    pub left_over_of_server: Vec<u8>,
 }
 
 impl Conversation {
@@ -216,6 +225,7 @@ impl Conversation {
             closed: false,
             recording: true,
             left_over: Vec::new(),
+            left_over_of_server: Vec::new(),
         }
     }
 
@@ -235,6 +245,7 @@ impl Conversation {
         for piece in bytes.chunks(self.piece) {
             let mut input = piece;
             self.gate.handle_server(&mut self.world, &mut input);
+            self.left_over_of_server.extend_from_slice(input);
             self.drain();
         }
     }
@@ -326,7 +337,7 @@ pub fn prove(conversation: &mut Conversation, password: &[u8]) {
         return;
     };
     let need = expect.handle(&server_first, 1_000_000).expect("a good first message");
-    let keys = scram::derive(password, &need.salt, need.iterations);
+    let keys = keys(password, &need.salt, need.iterations);
     let mut last = Vec::new();
     let _expect_final = need.proceed(&keys, &mut last);
     let mut message = Vec::new();
@@ -334,7 +345,21 @@ pub fn prove(conversation: &mut Conversation, password: &[u8]) {
     conversation.client(&message);
 }
 
-fn last_sasl(sent: &[u8]) -> Option<Vec<u8>> {
+/// PBKDF2 once for each salt: many conversations are the same up to here.
+fn keys(password: &[u8], salt: &[u8], iterations: u32) -> scram::Keys {
+    type Known = HashMap<(Vec<u8>, Vec<u8>, u32), scram::Keys>;
+    thread_local!(static KNOWN: RefCell<Known> = RefCell::default());
+    KNOWN.with_borrow_mut(|known| {
+        let key = (password.to_vec(), salt.to_vec(), iterations);
+        known
+            .entry(key)
+            .or_insert_with(|| scram::derive(password, salt, iterations))
+            .clone()
+    })
+}
+
+/// The last SCRAM message that the gate has sent.
+pub fn last_sasl(sent: &[u8]) -> Option<Vec<u8>> {
     let mut rest = sent;
     let mut found = None;
     while let Some((header, _)) = rest.split_first_chunk::<5>() {

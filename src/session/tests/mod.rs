@@ -2,5 +2,6 @@
 
 mod chaos;
 mod conversation;
+mod driven;
 mod login;
 mod refusals;

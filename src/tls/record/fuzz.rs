@@ -1,4 +1,5 @@
-//! Fuzz bodies: any bytes in, and the invariants of the link must hold. Run as plain functions by tests and by a fuzzer.
+//! Fuzz bodies: any bytes in, and the invariants of the link must hold. Run as plain functions by tests, over scripts at
+//! random and from a corpus.
 //!
 //! The bytes are a script for a peer that holds the right keys: so the states behind the cipher are reached, which
 //! random records never would. What each run saw comes back as [`Marks`].
@@ -33,6 +34,27 @@ impl Marks {
     pub const OF_RECORDS: Marks = Marks((1 << 9) - 1);
     /// What [`fuzz_handshake`] can reach.
     pub const OF_HANDSHAKES: Marks = Marks(1 << 9 | 1 << 10);
+
+    /// What the bits mean, lowest first.
+    pub const NAMES: [&'static str; 11] = [
+        "data",
+        "data behind a key update",
+        "closed",
+        "alert of the peer",
+        "violation",
+        "decryption failed",
+        "assembled",
+        "answered",
+        "split message",
+        "established",
+        "handshake refused",
+    ];
+
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        (0..)
+            .zip(Self::NAMES)
+            .filter_map(move |(bit, name)| (self.0 >> bit & 1 == 1).then_some(name))
+    }
 
     pub fn add(&mut self, other: Marks) {
         self.0 |= other.0;
@@ -462,5 +484,43 @@ mod tests {
             marks.add(fuzz_handshake(&listener, &script));
         }
         assert_eq!(marks, Marks::OF_HANDSHAKES);
+    }
+
+    /// Of scripts at random those that each add a mark to what others have reached.
+    fn generated(seed: u64, wanted: Marks, run: impl Fn(&[u8]) -> Marks) -> Vec<postern_fuzzing::Entry> {
+        let (mut marks, mut entries) = (Marks::default(), Vec::new());
+        for script in scripts(seed, 2_000) {
+            let before = marks;
+            marks.add(run(&script));
+            if marks != before {
+                entries.push((format!("script-{}", entries.len()), script));
+            }
+        }
+        assert_eq!(marks, wanted);
+        entries
+    }
+
+    #[test]
+    fn records_driven_from_the_corpus() {
+        let listener = Authority::new("ca").leaf(&["db.example"]).listener();
+        let names: Vec<_> = Marks::OF_RECORDS.names().collect();
+        let generated = || generated(0x7075, Marks::OF_RECORDS, |script| fuzz_record(&listener, script));
+        postern_fuzzing::drive("tls-record", &names, generated, |data, marks| {
+            fuzz_record(&listener, data).names().for_each(|name| marks.reach(name));
+        });
+    }
+
+    /// The bytes that are spoiled differ from run to run, as keys and certificates do: so the corpus has what does not depend
+    /// on them, a handshake left alone and one cut off at its first byte.
+    #[test]
+    fn handshakes_driven_from_the_corpus() {
+        let listener = Authority::new("ca").leaf(&["db.example"]).listener();
+        let names: Vec<_> = Marks::OF_HANDSHAKES.names().collect();
+        let generated = || vec![("whole".to_owned(), vec![0]), ("cut".to_owned(), vec![1, 0, 0, 1])];
+        postern_fuzzing::drive("tls-handshake", &names, generated, |data, marks| {
+            fuzz_handshake(&listener, data)
+                .names()
+                .for_each(|name| marks.reach(name));
+        });
     }
 }

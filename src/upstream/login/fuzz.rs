@@ -1,5 +1,5 @@
-//! Fuzz body of the login: a server that says anything. Run as a plain function by the tests and by the driver of
-//! `scripts/test`.
+//! Fuzz body of the login: a server that says anything. Run as a plain function by the tests, over arbitrary messages and
+//! from a corpus.
 
 use std::collections::BTreeSet;
 
@@ -166,5 +166,46 @@ mod tests {
         encode_sasl(&mut scram, &["SCRAM-SHA-256"]);
         encode_sasl_continue(&mut scram, SERVER_FIRST);
         assert_eq!(fuzz_login(&scram), Reached::Proof);
+    }
+
+    fn scram_until_proof(flags: u8) -> Vec<u8> {
+        let mut data = vec![flags, 255];
+        encode_sasl(&mut data, &["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]);
+        encode_sasl_continue(&mut data, SERVER_FIRST);
+        data
+    }
+
+    /// `fuzz_login` with one server for each method, and one that changes its mind.
+    fn generated() -> Vec<postern_fuzzing::Entry> {
+        let ready = &b"R\0\0\0\x08\0\0\0\0S\0\0\0\x08a\0b\0K\0\0\0\x0c\x01\x02\x03\x04keysZ\0\0\0\x05I"[..];
+        let wrong_signature = &b"R\0\0\0\x36\0\0\0\x0cv=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="[..];
+        let entries = [
+            ("trust", [&[0x01, 0][..], ready].concat()),
+            ("certificate", [&[0x30, 3][..], ready].concat()),
+            ("password", [b"\x62\x05R\0\0\0\x08\0\0\0\x03", ready].concat()),
+            ("md5", [b"\x04\xffR\0\0\0\x0c\0\0\0\x05salt", ready].concat()),
+            ("scram", [&scram_until_proof(0x08), wrong_signature, ready].concat()),
+            (
+                "scram-plus",
+                [&scram_until_proof(0xa8), wrong_signature, ready].concat(),
+            ),
+            ("error", b"\x01\x02E\0\0\0\x17SFATAL\0C28000\0Mno\0\0".to_vec()),
+        ];
+        entries.map(|(name, bytes)| (name.to_owned(), bytes)).into()
+    }
+
+    #[test]
+    fn driven_from_the_corpus() {
+        postern_fuzzing::drive(
+            "upstream-login",
+            &["message", "proof", "ready"],
+            generated,
+            |data, marks| match fuzz_login(data) {
+                Reached::Nothing => {}
+                Reached::Message => marks.reach("message"),
+                Reached::Proof => marks.reach("proof"),
+                Reached::Ready => marks.reach("ready"),
+            },
+        );
     }
 }

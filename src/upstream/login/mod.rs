@@ -350,4 +350,4 @@ fn hex(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -19,7 +19,7 @@ use case::{Case, NONCE, VERIFIED, every_split, password};
 use transcript::{Line, hex_bytes, read};
 
 mod case;
-mod transcript;
+pub(crate) mod transcript;
 
 fn heard_by_client(error: &LoginError) -> String {
     let mut out = Vec::new();
