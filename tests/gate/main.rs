@@ -9,5 +9,6 @@ mod cancels;
 mod clients;
 mod policy_changes;
 mod record;
+mod storms;
 mod transports;
 mod turned_away;
