@@ -32,6 +32,7 @@ pub struct Gate {
 enum Process {
     Child(Child),
     /// On threads of the test's own process, until that ends.
+    #[allow(dead_code, reason = "only the test that counts allocations needs it")]
     Here,
 }
 
@@ -66,6 +67,7 @@ impl Gate {
     }
 
     /// The same program on a thread of this process, where its allocations can be counted.
+    #[allow(dead_code, reason = "only the test that counts allocations needs it")]
     pub fn in_this_process(database: Database) -> Self {
         Self::started(database, "", |place| {
             let arguments = ["postern".into(), "serve".into(), "--config".into()];
