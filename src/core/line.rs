@@ -29,10 +29,30 @@ impl Side {
 }
 
 /// Segments on their way to a peer, in order.
-#[derive(Default)]
 pub struct Queue {
     pub segments: VecDeque<Segment>,
     pub bytes: usize,
+}
+
+/// What a queue has room for from the start: as many segments as a pool has buffers by default, for when receiving is
+/// paused the kernel may have filled all of them. Only the part that is used is ever touched.
+const QUEUE_SEGMENTS: usize = 1_024;
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            segments: VecDeque::with_capacity(QUEUE_SEGMENTS),
+            bytes: 0,
+        }
+    }
+}
+
+impl Queue {
+    /// Empty, and from its first place again: a queue that goes round would touch all of its memory.
+    pub fn rewind(&mut self) {
+        self.segments.clear();
+        self.bytes = 0;
+    }
 }
 
 /// An established TLS connection of one line, and the record that has not come whole.

@@ -191,7 +191,7 @@ fn make(
         utc: shared.clock.utc(),
         flush: Vec::with_capacity(1_024),
         starved: Vec::with_capacity(1_024),
-        queues: Vec::with_capacity(1_024),
+        queues: super::transport::spare_queues(),
         opened: Vec::with_capacity(1_024),
         recheck: None,
         latencies: Box::new(Latencies::default()),

@@ -15,6 +15,19 @@ const QUEUE_LOW: usize = 64 * 1024;
 /// Queues that are kept for lending; more are freed.
 const SPARE_QUEUES: usize = 1_024;
 
+/// Queues that a core has from the start, so that it allocates none while no more lines than these have something to send.
+const FIRST_QUEUES: usize = 64;
+
+#[expect(
+    clippy::vec_box,
+    reason = "lent to lines as boxes, so that lending moves eight bytes"
+)]
+pub(super) fn spare_queues() -> Vec<Box<Queue>> {
+    let mut queues = Vec::with_capacity(SPARE_QUEUES);
+    queues.resize_with(FIRST_QUEUES, Box::default);
+    queues
+}
+
 /// What came out of one received segment of a TLS line.
 #[derive(Debug, Default)]
 pub(super) struct OpenedRecords {
@@ -192,6 +205,7 @@ impl Core {
         if let Some(queue) = &mut line.queue {
             queue.pop(count);
             if queue.segments.is_empty() {
+                queue.rewind();
                 let queue = line.queue.take();
                 if self.queues.len() < SPARE_QUEUES {
                     self.queues.extend(queue);

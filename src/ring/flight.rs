@@ -12,6 +12,9 @@ use std::os::fd::OwnedFd;
 /// Most segments that one send takes.
 pub const MOST_SEGMENTS: usize = 64;
 
+/// Batches that are there from the start: as long as no more fly at once, a send allocates nothing.
+const FIRST_BATCHES: usize = 64;
+
 /// An operation that owns something until its one completion.
 pub(super) enum Flight {
     Send { tag: Tag, pin: Segment },
@@ -21,7 +24,7 @@ pub(super) enum Flight {
     HandOver { tag: Tag, fd: OwnedFd, passage: Passage },
 }
 
-/// Flights by number, and spare batches, so that a send allocates nothing once the core has warmed up.
+/// Flights by number, and spare batches.
 pub(super) struct Flights {
     flying: Slab<Flight>,
     #[expect(
@@ -33,9 +36,11 @@ pub(super) struct Flights {
 
 impl Flights {
     pub(super) fn new(expected: usize) -> Self {
+        let mut spare = Vec::with_capacity(expected);
+        spare.resize_with(expected.min(FIRST_BATCHES), Box::default);
         Self {
             flying: Slab::with_capacity(expected),
-            spare: Vec::with_capacity(expected),
+            spare,
         }
     }
 

@@ -13,5 +13,6 @@ mod jdbc;
 mod large_messages;
 mod policy_changes;
 mod record;
+mod storms;
 mod transports;
 mod turned_away;

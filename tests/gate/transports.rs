@@ -118,6 +118,33 @@ fn eight_idle_sessions_are_spread_evenly_over_two_cores() {
     }
 }
 
+/// More than PostgreSQL has places for, so they stay where a place of the gate is all they hold: asked for their proof.
+#[test]
+fn a_thousand_idle_connections_are_spread_within_2_percent() {
+    let gate = Gate::before(Server::of_version(15).database());
+    let startup = startup(&[("user", "alice"), ("database", &gate.database.name)]);
+    let idle: Vec<Stranger> = (0..1_000)
+        .map(|_| {
+            let mut stranger = Stranger::at(gate.ports.passwords);
+            stranger.say(&startup);
+            assert_eq!(stranger.hear(1), b"R");
+            stranger
+        })
+        .collect();
+    drop(idle);
+    let cores = wait_for("their records", Duration::from_secs(20), || {
+        let mut attempts = gate.record.events("attempt");
+        attempts.retain(|attempt| at(attempt, "asked.user") == "alice");
+        let cores: Vec<String> = attempts.iter().map(|attempt| at(attempt, "session")).collect();
+        (cores.len() == 1_000).then_some(cores)
+    });
+    let on_first = cores.iter().filter(|id| core_of(id) == "0").count();
+    assert!(
+        (490..=510).contains(&on_first),
+        "{on_first} of 1,000 on the first of two"
+    );
+}
+
 fn permits(gate: &Gate) -> Vec<String> {
     let mut attempts = gate.record.events("attempt");
     attempts.retain(|attempt| attempt["outcome"] == "permitted");

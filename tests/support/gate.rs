@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use postern::cli::{Terminal, run};
+
 use super::authority::{Authority, Card};
 use super::clients::ConnectionString;
 use super::place::{Place, free_port, text_of, wait_for};
@@ -16,7 +18,7 @@ use super::servers::Database;
 
 /// A gate in front of one database. Ends with SIGKILL when dropped; [`Gate::stop`] is the polite way.
 pub struct Gate {
-    process: Child,
+    process: Process,
     pub ports: Ports,
     pub record: Reader,
     pub policy: Policy,
@@ -24,6 +26,23 @@ pub struct Gate {
     /// Who has signed the gate's own certificate, PEM.
     pub ca: PathBuf,
     pub place: Place,
+}
+
+/// Where the gate runs.
+enum Process {
+    Child(Child),
+    /// On threads of the test's own process, until that ends.
+    #[allow(dead_code, reason = "only the test that counts allocations needs it")]
+    Here,
+}
+
+impl Process {
+    fn child(&mut self) -> &mut Child {
+        match self {
+            Self::Child(child) => child,
+            Self::Here => panic!("the gate runs in the test's own process"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +63,32 @@ impl Gate {
 
     /// `server` are further keys of `[server]`.
     pub fn with(database: Database, server: &str) -> Self {
+        Self::started(database, server, |place| Process::Child(start(place)))
+    }
+
+    /// The same program on a thread of this process, where its allocations can be counted.
+    #[allow(dead_code, reason = "only the test that counts allocations needs it")]
+    pub fn in_this_process(database: Database) -> Self {
+        Self::started(database, "", |place| {
+            let arguments = ["postern".into(), "serve".into(), "--config".into()];
+            let arguments = arguments
+                .into_iter()
+                .chain([place.path("postern.toml").into_os_string()]);
+            let serve = move || {
+                let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+                let mut terminal = Terminal {
+                    out: &mut out,
+                    err: &mut err,
+                };
+                let exit = run(arguments, &mut terminal);
+                panic!("postern ended: {exit:?}");
+            };
+            std::thread::spawn(serve);
+            Process::Here
+        })
+    }
+
+    fn started(database: Database, server: &str, start: impl FnOnce(&Place) -> Process) -> Self {
         let place = Place::new();
         let policy = Policy::new(&place, &database);
         let authority = Authority::new("demo gate");
@@ -73,7 +118,9 @@ impl Gate {
 
     fn wait_until_ready(&mut self) {
         wait_for("the gate is ready", Duration::from_secs(20), || {
-            if let Some(status) = self.process.try_wait().expect("its state") {
+            if let Process::Child(child) = &mut self.process
+                && let Some(status) = child.try_wait().expect("its state")
+            {
                 panic!("postern ended: {status}\n{}", self.log());
             }
             self.page("/readyz").filter(|page| page.starts_with("HTTP/1.1 200"))
@@ -82,7 +129,7 @@ impl Gate {
 
     /// Starts it again after [`Gate::kill`].
     pub fn restart(&mut self) {
-        self.process = start(&self.place);
+        self.process = Process::Child(start(&self.place));
         self.wait_until_ready();
     }
 
@@ -101,7 +148,10 @@ impl Gate {
     }
 
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        match &self.process {
+            Process::Child(child) => child.id(),
+            Process::Here => std::process::id(),
+        }
     }
 
     pub fn signal(&self, name: &str) {
@@ -112,15 +162,15 @@ impl Gate {
     }
 
     pub fn kill(&mut self) {
-        self.process.kill().expect("it was alive");
-        self.process.wait().expect("its status");
+        self.process.child().kill().expect("it was alive");
+        self.process.child().wait().expect("its status");
     }
 
     /// SIGTERM, and its exit status.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal("TERM");
         wait_for("the gate ends", Duration::from_secs(20), || {
-            self.process.try_wait().expect("its state")
+            self.process.child().try_wait().expect("its state")
         })
     }
 
@@ -174,8 +224,10 @@ impl Drop for Gate {
                 text_of(&self.record.0)
             );
         }
-        let _ended_already = self.process.kill();
-        let _status = self.process.wait();
+        if let Process::Child(child) = &mut self.process {
+            let _ended_already = child.kill();
+            let _status = child.wait();
+        }
     }
 }
 
