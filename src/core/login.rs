@@ -294,6 +294,7 @@ impl Core {
             Order::StartServerTls => self.start_server_tls(index),
             Order::CloseServer => self.close_line(index, Side::Server),
             Order::DeriveKeys { salt, iterations } => self.derive_keys(index, &salt, iterations),
+            Order::ReadCredential { cluster, role } => self.read_credential(index, &cluster, &role),
             Order::RecordAttempt { attempt, tell: true } => self.record_permit(index, attempt),
             Order::RecordAttempt { attempt, tell: false } => {
                 self.count_attempt(attempt.outcome, attempt.reason);
@@ -463,6 +464,32 @@ impl Core {
 
     pub(super) fn keys(&mut self, index: u32, keys: Option<&Arc<Keys>>) {
         self.gate(index, |gate, around| gate.handle_keys(around, keys.map(|keys| &**keys)));
+    }
+
+    fn read_credential(&mut self, index: u32, cluster: &str, role: &str) {
+        let Some(connection) = self.table.get(index) else {
+            return;
+        };
+        let ticket = Ticket {
+            core: self.id,
+            session: connection.reference.bits(),
+        };
+        let refused = self.login(index).and_then(|login| login.credential.clone());
+        let asked = refused.map(|refused| {
+            self.shared.requests.ask(Request::ReadCredential {
+                cluster: cluster.into(),
+                role: role.into(),
+                refused: refused.version(),
+                ticket,
+            })
+        });
+        if !matches!(asked, Some(Ok(()))) {
+            self.credential_read(index, false);
+        }
+    }
+
+    pub(super) fn credential_read(&mut self, index: u32, changed: bool) {
+        self.gate(index, |gate, around| gate.handle_credential_read(around, changed));
     }
 
     /// The session begins: what was needed for the login goes, what the client sent early comes first.

@@ -39,7 +39,11 @@ impl Core {
                     self.keys(session.index, keys.ok().as_ref());
                 }
             }
-            Notice::CredentialRead { .. } => {}
+            Notice::CredentialRead { ticket, changed } => {
+                if let Some(session) = self.session_of(ticket) {
+                    self.credential_read(session.index, changed);
+                }
+            }
             Notice::ExchangeLatencies(empty) => {
                 let filled = std::mem::replace(&mut self.latencies, empty);
                 // Control asks again later; what a full queue loses is one interval of figures.

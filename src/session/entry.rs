@@ -4,12 +4,17 @@
 //! every session that a server ever saw has one. The client hears AuthenticationOk together with everything that the server
 //! said of itself, once the server is ready for queries.
 
+use std::sync::Arc;
+
+use postern_policy::decide::Permit;
+
 use crate::audit::{End, EndReason, Name, Outcome, PeerText, Reason, Server, ServerError};
 use crate::identity::scram::{Keys, NONCE_BYTES};
+use crate::in_force::InForce;
 use crate::time::Mono;
 use crate::upstream::cancel::UpstreamCancelKey;
 use crate::upstream::encryption::{self, Answer};
-use crate::upstream::login::{self, Channel, Established, Login, LoginError, LoginRequest, Progress};
+use crate::upstream::login::{self, Channel, Established, Login, LoginError, LoginRequest, Progress, ServerReport};
 use crate::wire::assemble::Assembler;
 use crate::wire::authentication;
 use crate::wire::backend::{BackendKeyData, TransactionStatus, encode_ready_for_query};
@@ -26,6 +31,9 @@ use super::surroundings::{Route, Surroundings};
 pub(super) struct Permitted {
     pub claim: Claim,
     pub standing: Standing,
+    /// The policy that decided, and what it decided: the way to the server can be looked up once more.
+    pub in_force: Arc<InForce>,
+    pub permit: Permit,
     pub route: Route,
     /// Start-up settings for the server, in the order in which later ones win.
     pub settings: Vec<(String, String)>,
@@ -40,6 +48,9 @@ pub(super) struct Entry {
     stage: ServerStage,
     since: Mono,
     deadline: Mono,
+    /// The role's secret has been read again for this attempt, which happens once. The deadline of the login that was
+    /// refused holds for the second one too.
+    reread_until: Option<Mono>,
     server: Option<Server>,
     end_point: Option<Box<[u8]>>,
     certificate_sent: bool,
@@ -58,6 +69,8 @@ enum ServerStage {
     /// Connected, and the record is not written yet.
     AwaitRecord,
     LoggingIn(Box<Login>),
+    /// The server refused the role's secret; its file is being read again.
+    AwaitCredential(Box<ServerReport>),
 }
 
 /// One step of the server's half, with what it came to: go on, or be over.
@@ -73,6 +86,7 @@ impl Entry {
             stage: ServerStage::Connecting,
             since: around.now(),
             deadline: around.now(),
+            reread_until: None,
             server: None,
             end_point: None,
             certificate_sent: false,
@@ -88,18 +102,21 @@ impl Entry {
     fn connect(mut self, gate: &mut Gate, around: &dyn Surroundings) -> Self {
         self.stage = ServerStage::Connecting;
         self.assembler = Assembler::new();
-        self.deadline = around
-            .now()
-            .after_millis(u64::from(self.permitted.route.connect_timeout));
+        self.deadline = self.deadline_in(around, self.permitted.route.connect_timeout);
         gate.orders.push_back(Order::Connect {
             candidate: self.candidate,
         });
         self
     }
 
+    fn deadline_in(&self, around: &dyn Surroundings, millis: u32) -> Mono {
+        let deadline = around.now().after_millis(u64::from(millis));
+        self.reread_until.map_or(deadline, |until| until.min(deadline))
+    }
+
     pub fn connected(mut self, gate: &mut Gate, around: &mut dyn Surroundings, server: Server) -> Step {
         self.server = Some(server);
-        self.deadline = around.now().after_millis(u64::from(self.permitted.route.login_timeout));
+        self.deadline = self.deadline_in(around, self.permitted.route.login_timeout);
         if self.permitted.route.tls {
             encryption::request(&mut gate.to_server);
             self.stage = ServerStage::ExpectEncryption;
@@ -110,6 +127,10 @@ impl Entry {
 
     /// This candidate is out; the next one, if there is one.
     pub fn unreachable(self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
+        // A server closes behind its refusal.
+        if let ServerStage::AwaitCredential(_) = self.stage {
+            return Some(self);
+        }
         self.next_candidate(gate, around, EndReason::UpstreamUnreachable)
     }
 
@@ -149,7 +170,8 @@ impl Entry {
             ServerStage::Connecting
             | ServerStage::ExpectEncryption
             | ServerStage::ExpectTls
-            | ServerStage::LoggingIn(_) => Some(self),
+            | ServerStage::LoggingIn(_)
+            | ServerStage::AwaitCredential(_) => Some(self),
         }
     }
 
@@ -218,6 +240,10 @@ impl Entry {
                 Err(_) => self.encryption_failed(gate, around),
             },
             ServerStage::LoggingIn(_) => self.messages(gate, around, input),
+            ServerStage::AwaitCredential(_) => {
+                *input = &[];
+                Some(self)
+            }
             // A server that speaks before it is spoken to.
             ServerStage::Connecting | ServerStage::ExpectTls | ServerStage::AwaitRecord => {
                 self.fail(gate, around, EndReason::UpstreamProtocol, None)
@@ -275,8 +301,48 @@ impl Entry {
         }
     }
 
-    /// The server's own error reaches the client with its SQLSTATE, except class 28: the client's proof was fine.
+    /// Class 28 may mean that the role's secret has changed: then it is read again and the login tried once more.
     fn login_failed(self, gate: &mut Gate, around: &dyn Surroundings, error: &LoginError) -> Step {
+        match error {
+            LoginError::Server(report) if report.is_authorization_failure() && self.reread_until.is_none() => {
+                Some(self.read_credential(gate, report))
+            }
+            _ => self.give_up(gate, around, error),
+        }
+    }
+
+    fn read_credential(mut self, gate: &mut Gate, report: &ServerReport) -> Self {
+        self.reread_until = Some(self.deadline);
+        self.stage = ServerStage::AwaitCredential(Box::new(report.clone()));
+        let terms = &self.permitted.standing.terms;
+        let (cluster, role) = (terms.cluster.clone(), terms.role.clone());
+        gate.to_server.clear();
+        gate.orders.push_back(Order::CloseServer);
+        gate.orders.push_back(Order::ReadCredential { cluster, role });
+        self
+    }
+
+    /// The role's secret is current again; `changed`: it is another one than the server refused.
+    pub fn credential_read(mut self, gate: &mut Gate, around: &mut dyn Surroundings, changed: bool) -> Step {
+        let ServerStage::AwaitCredential(report) = &self.stage else {
+            return Some(self);
+        };
+        let refused = LoginError::Server((**report).clone());
+        let Permitted { in_force, permit, .. } = &self.permitted;
+        match changed.then(|| around.route(in_force, permit)) {
+            Some(Ok(route)) => {
+                self.permitted.route = route;
+                if self.candidate >= self.permitted.route.candidates {
+                    self.candidate = 0;
+                }
+                Some(self.connect(gate, around))
+            }
+            Some(Err(_)) | None => self.give_up(gate, around, &refused),
+        }
+    }
+
+    /// The server's own error reaches the client with its SQLSTATE, except class 28: the client's proof was fine.
+    fn give_up(self, gate: &mut Gate, around: &dyn Surroundings, error: &LoginError) -> Step {
         let (why, recorded) = match error {
             LoginError::Server(report) => {
                 let message = PeerText::from(report.message().as_str());
@@ -365,8 +431,12 @@ impl Entry {
     }
 
     pub fn time_out(self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
-        match self.stage {
+        match &self.stage {
             ServerStage::Connecting => self.next_candidate(gate, around, EndReason::UpstreamTimeout),
+            ServerStage::AwaitCredential(report) => {
+                let refused = LoginError::Server((**report).clone());
+                self.give_up(gate, around, &refused)
+            }
             ServerStage::ExpectEncryption
             | ServerStage::ExpectTls
             | ServerStage::AwaitRecord

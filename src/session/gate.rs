@@ -191,6 +191,13 @@ impl Gate {
         self.with_entry(around, |entry, gate, around| entry.keys(gate, around, keys));
     }
 
+    /// What [`Order::ReadCredential`] asked for is done; `changed`: the secret is another one now.
+    pub fn handle_credential_read(&mut self, around: &mut dyn Surroundings, changed: bool) {
+        self.with_entry(around, |entry, gate, around| {
+            entry.credential_read(gate, around, changed)
+        });
+    }
+
     /// The attempt's record is written, or could not be.
     pub fn handle_recorded(&mut self, around: &mut dyn Surroundings, written: bool) {
         self.with_entry(around, |entry, gate, around| entry.recorded(gate, around, written));

@@ -1,6 +1,6 @@
 //! What a gate asks of the core that drives it.
 
-use crate::audit::{Attempt, End};
+use crate::audit::{Attempt, End, Name};
 
 use super::passage::Passage;
 
@@ -16,6 +16,8 @@ pub enum Order {
     CloseServer,
     /// Derive the SCRAM keys of the route's credential; the answer is `handle_keys`.
     DeriveKeys { salt: Vec<u8>, iterations: u32 },
+    /// The server refused the role: read its secret again; the answer is `handle_credential_read`.
+    ReadCredential { cluster: Name, role: Name },
     /// Write the record of this attempt. With `tell`, the gate waits for `handle_recorded`.
     RecordAttempt { attempt: Box<Attempt>, tell: bool },
     /// Write the end record of a session that never came to its relay.

@@ -205,6 +205,8 @@ impl Claim {
             Permitted {
                 claim: self,
                 standing,
+                in_force,
+                permit,
                 route,
                 settings,
                 scram,

@@ -13,6 +13,7 @@ mod jdbc;
 mod large_messages;
 mod policy_changes;
 mod record;
+mod secrets;
 mod storms;
 mod transports;
 mod turned_away;

@@ -189,6 +189,8 @@ pub struct Conversation {
     pub passage: Option<Box<Passage>>,
     pub connects: Vec<usize>,
     pub cancels: Vec<(u32, Vec<u8>)>,
+    /// How often the role's secret was to be read again.
+    pub rereads: usize,
     pub closed: bool,
     /// Whether the record's writer works.
     pub recording: bool,
@@ -222,6 +224,7 @@ impl Conversation {
             passage: None,
             connects: Vec::new(),
             cancels: Vec::new(),
+            rereads: 0,
             closed: false,
             recording: true,
             left_over: Vec::new(),
@@ -289,6 +292,7 @@ impl Conversation {
             Order::RecordEnd(end) => self.ends.push(*end),
             Order::Connect { candidate } => self.connects.push(candidate),
             Order::Cancel { process_id, key } => self.cancels.push((process_id, key)),
+            Order::ReadCredential { .. } => self.rereads += 1,
             Order::Relay(passage) => self.passage = Some(passage),
             Order::Close => self.closed = true,
             Order::CloseServer | Order::StartClientTls { .. } | Order::StartServerTls | Order::DeriveKeys { .. } => {}

@@ -1,9 +1,11 @@
 //! Conversations that end in a session, whole and split at every byte.
 
 use super::conversation::*;
-use crate::audit::{EndReason, Outcome, Reason};
+use crate::audit::{EndReason, Outcome, PeerText, Reason};
 use crate::session::TlsMode;
+use crate::wire::error::Report;
 use crate::wire::initial::ProtocolVersion;
+use crate::wire::sqlstate::SqlState;
 
 const WHOLE: usize = usize::MAX;
 
@@ -46,6 +48,85 @@ fn the_server_is_logged_in_to_with_what_the_policy_says() {
         assert!(text.contains(pair), "{pair:?} is missing in {text:?}");
     }
     assert!(!text.contains("user\0alice"), "the client's own name is not a role");
+}
+
+fn refused(message: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    Report::fatal(SqlState::InvalidPassword, message).encode(&mut out);
+    out
+}
+
+fn refused_once() -> Conversation {
+    let mut conversation = Conversation::new(World::new(&model()), WHOLE, TlsMode::Off);
+    conversation.client(&startup(&[("user", "alice"), ("database", "app")]));
+    prove(&mut conversation, PASSWORD);
+    conversation.connected();
+    conversation.server(&refused("first"));
+    // The server closes behind it.
+    conversation.gate.handle_unreachable(&mut conversation.world);
+    conversation.drain();
+    assert_eq!((conversation.rereads, conversation.connects.len()), (1, 1));
+    assert!(conversation.error().is_none(), "nothing is said yet");
+    conversation
+}
+
+fn read_again(conversation: &mut Conversation, changed: bool) {
+    conversation
+        .gate
+        .handle_credential_read(&mut conversation.world, changed);
+    conversation.drain();
+}
+
+#[track_caller]
+fn given_up(conversation: &Conversation, message: &str) {
+    assert_eq!(
+        conversation.error().map(|(sqlstate, _)| sqlstate).as_deref(),
+        Some("08004")
+    );
+    let end = &conversation.ends[0];
+    assert_eq!(end.how, EndReason::UpstreamRefused);
+    let told = end.server_error.as_ref().expect("what the server said");
+    assert_eq!(told.message, PeerText::from(message));
+    assert!(conversation.closed);
+}
+
+#[test]
+fn a_secret_that_has_changed_is_tried_once_more_and_no_third_time() {
+    let mut conversation = refused_once();
+    read_again(&mut conversation, true);
+    assert_eq!(conversation.connects, [0, 0]);
+    conversation.connected();
+    conversation.server(&refused("second"));
+    given_up(&conversation, "second");
+    assert_eq!((conversation.rereads, conversation.connects.len()), (1, 2));
+
+    let mut conversation = refused_once();
+    read_again(&mut conversation, true);
+    conversation.connected();
+    conversation.server(&server_greeting());
+    assert!(conversation.passage.is_some(), "the new secret was good");
+}
+
+#[test]
+fn a_secret_that_is_the_same_is_not_tried_again() {
+    let mut conversation = refused_once();
+    read_again(&mut conversation, false);
+    given_up(&conversation, "first");
+    assert_eq!(conversation.connects.len(), 1);
+}
+
+#[test]
+fn the_second_login_ends_by_the_deadline_of_the_first() {
+    let mut conversation = refused_once();
+    conversation.time(9_000);
+    read_again(&mut conversation, true);
+    conversation.connected();
+    conversation.time(1_001);
+    assert_eq!(conversation.ends[0].how, EndReason::UpstreamTimeout);
+
+    let mut conversation = refused_once();
+    conversation.time(10_001);
+    given_up(&conversation, "first");
 }
 
 #[test]

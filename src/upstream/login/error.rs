@@ -89,6 +89,11 @@ impl ServerReport {
         self.fields()?.sqlstate()
     }
 
+    /// Class 28: the server did not let the role in.
+    pub fn is_authorization_failure(&self) -> bool {
+        self.fields().is_some_and(|fields| fields.is_authorization_failure())
+    }
+
     /// The server's message, made fit to show: what is no UTF-8 is replaced. Untrusted text all the same.
     pub fn message(&self) -> String {
         let message = self.fields().and_then(|fields| fields.message()).unwrap_or_default();
