@@ -158,7 +158,9 @@ fn enter(conversation: &mut Conversation, script: &mut Script<'_>, generation: u
             conversation.world.in_force = in_force(&next, generation);
             conversation.gate.handle_policy_changed(&mut conversation.world);
         }
-        before::CANCEL_DONE => conversation.gate.handle_cancel_done(&conversation.world, Reason::Ok),
+        before::CANCEL_DONE => conversation
+            .gate
+            .handle_cancel_done(&conversation.world, Reason::Ok, None),
         before::RECORD_BREAKS => conversation.recording = false,
         _connected_to_nothing => {}
     }
