@@ -60,6 +60,7 @@ impl Core {
             Err(errno) => {
                 self.metrics().accepts_failed.one();
                 if errno.is_exhaustion() && !more {
+                    self.stalled.push(listener);
                     self.accept_again = Some(self.now.after_millis(ACCEPT_PAUSE));
                     return;
                 }
@@ -74,11 +75,8 @@ impl Core {
     pub(super) fn accept_again(&mut self) {
         if self.accept_again.is_some_and(|at| at <= self.now) {
             self.accept_again = None;
-            if self.accepting {
-                for listener in 0..self.shared.entrances.len() as u32 {
-                    let target = tag(Operation::Accept, Side::Client, listener, 0);
-                    self.ring
-                        .cancel_accept(target, tag(Operation::Cancel, Side::Client, listener, 0));
+            for listener in std::mem::take(&mut self.stalled) {
+                if self.accepting {
                     self.accept_on(listener);
                 }
             }

@@ -53,7 +53,9 @@ pub struct Core {
     /// When the drain must be over, once it has begun.
     pub(super) draining: Option<Mono>,
     pub(super) accepting: bool,
-    /// Accepting failed for want of descriptors; try again at this moment.
+    /// Listeners on which accepting failed for want of descriptors; nothing is armed there.
+    pub(super) stalled: Vec<u32>,
+    /// Try again on these at this moment.
     pub(super) accept_again: Option<Mono>,
     pub(super) stopping: bool,
     pub(super) next_generation: u16,

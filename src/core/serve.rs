@@ -199,6 +199,7 @@ fn make(
         destinations: super::destinations::Destinations::default(),
         draining: None,
         accepting: false,
+        stalled: Vec::new(),
         accept_again: None,
         stopping: false,
         next_generation: 0,
