@@ -8,10 +8,19 @@ pub fn seconds(pid: u32) -> Result<f64, Failure> {
     let mut nanoseconds = 0;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let path = thread?.path().join("schedstat");
-        let text = std::fs::read_to_string(&path)?;
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if has_ended(&error) => continue,
+            text => text?,
+        };
         nanoseconds += running(&text).ok_or_else(|| format!("{} cannot be read: {text}", path.display()))?;
     }
     Ok(nanoseconds as f64 / 1e9)
+}
+
+/// Whether the thread ended between the listing of the threads and the reading of its file: the file is gone
+/// (ENOENT), or was open already and has nobody behind it (ESRCH).
+fn has_ended(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
 /// The first field of schedstat: time on a CPU, nanoseconds.
@@ -37,5 +46,19 @@ mod tests {
         while seconds(own).expect("still there") - before < 0.001 {
             sum = std::hint::black_box(sum + 1);
         }
+    }
+
+    #[test]
+    fn threads_that_end_meanwhile_are_passed_over() {
+        let own = std::process::id();
+        let ending = std::thread::spawn(|| {
+            for _ in 0..2000 {
+                std::thread::spawn(|| {}).join().expect("an empty thread ends");
+            }
+        });
+        while !ending.is_finished() {
+            seconds(own).expect("this process is there");
+        }
+        ending.join().expect("the threads ended");
     }
 }
