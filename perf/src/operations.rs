@@ -9,6 +9,7 @@ use postern::identity::scram::{SCRAM_SHA_256, client, derive};
 use postern::tls::{HEAD_ROOM, Handshake, Link, ListenerOptions, ListenerTls, Opened, TAIL_ROOM, UpstreamTls};
 use postern::wire::frame::Follower;
 use postern::wire::tag::TagSet;
+use postern_perf::million::{Questions, Sample, Share, model};
 use postern_policy::identity::ScramVerifierView;
 use postern_policy::model::{CertificateKey, Identity, Model, ServerTls, ServerTlsMode};
 use postern_policy::snapshot::Snapshot;
@@ -30,7 +31,7 @@ pub struct Operation {
     pub prepare: fn() -> Result<Once, Failure>,
 }
 
-pub const OPERATIONS: [Operation; 5] = [
+pub const OPERATIONS: [Operation; 6] = [
     Operation {
         name: "follow-small",
         title: "follow one message of 32 bytes (256 in a chunk)",
@@ -58,6 +59,13 @@ pub const OPERATIONS: [Operation; 5] = [
         times: 10_000,
         parts: 1,
         prepare: certificate,
+    },
+    Operation {
+        name: "decide",
+        title: "decide (10,000 grants, 8 groups, 30 % refused)",
+        times: 200,
+        parts: QUESTIONS as u32,
+        prepare: decide,
     },
     Operation {
         name: "record",
@@ -159,6 +167,36 @@ fn certificate() -> Result<Once, Failure> {
     Ok(Box::new(move || {
         let judged = judge(&snapshot, &trust, std::hint::black_box(&chain), now)?;
         expect(judged.fingerprint() == fingerprint, "the pinned certificate")
+    }))
+}
+
+const QUESTIONS: usize = 1_024;
+
+/// The grants, groups, patterns and denies of the million's policy, with fewer identities: the way that a decision takes
+/// is the same, only that memory is warm.
+fn decide() -> Result<Once, Failure> {
+    let model = model(&Sample {
+        identities: 20_000,
+        ..Sample::default()
+    })?;
+    let snapshot = Snapshot::of(&model, 1)?;
+    let questions = Questions::draw(&model, 1, QUESTIONS, Share::Decision);
+    let providers: Vec<_> = snapshot.certificate_authorities().map(|(id, _)| id).collect();
+    let identities: Vec<_> = questions
+        .0
+        .iter()
+        .map(|question| question.ask(|lookup| lookup.resolve(&snapshot, &providers)))
+        .collect::<Option<_>>()
+        .ok_or("identities that the policy knows")?;
+    Ok(Box::new(move || {
+        questions
+            .0
+            .iter()
+            .zip(&identities)
+            .try_for_each(|(question, identity)| {
+                let decided = snapshot.decide(std::hint::black_box(&question.facts(*identity)));
+                expect(decided.is_ok() == question.granted, "what was drawn")
+            })
     }))
 }
 

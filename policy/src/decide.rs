@@ -264,37 +264,44 @@ impl<'a> Case<'a> {
     fn granted(&self, recheck: &mut Earliest) -> Result<u32, Refusal> {
         let index = &self.image.grant_index;
         let matching = index.matching(&self.image.strings, self.facts.database);
-        let mut furthest = self.without_a_grant_for_the_database();
+        let mut furthest: Option<Refusal> = None;
         for tier in Tier::ALL {
             for pattern in matching.iter() {
-                let first = self.first_of(self.grants_at(tier, pattern), &mut furthest);
-                for before in self
-                    .grants_at(tier, pattern)
-                    .filter(|number| first.is_none_or(|first| *number < first))
-                {
-                    if self.judge_grant(before).is_err_and(Refusal::may_pass) {
-                        recheck.consider(self.grant_changes(before));
-                    }
+                let rank = self.judge_rank(tier, pattern);
+                if rank.may_pass {
+                    self.recheck_before(rank.first, self.grants_at(tier, pattern), recheck);
                 }
-                if let Some(number) = first {
+                if let Some(number) = rank.first {
                     recheck.consider(self.grant_changes(number));
                     return Ok(number);
                 }
+                furthest = furthest.max(rank.furthest);
             }
         }
-        Err(furthest)
+        Err(furthest.unwrap_or_else(|| self.without_a_grant_for_the_database()))
     }
 
-    /// Of equal rank: the smallest name that holds.
-    fn first_of(&self, grants: impl Iterator<Item = u32>, furthest: &mut Refusal) -> Option<u32> {
-        let mut first: Option<u32> = None;
-        for number in grants {
+    fn judge_rank(&self, tier: Tier, pattern: u32) -> Rank {
+        let mut rank = Rank::default();
+        for number in self.grants_at(tier, pattern) {
             match self.judge_grant(number) {
-                Ok(()) => first = Some(first.map_or(number, |known| known.min(number))),
-                Err(refusal) => *furthest = (*furthest).max(refusal),
+                Ok(()) => rank.first = Some(rank.first.map_or(number, |known| known.min(number))),
+                Err(refusal) => {
+                    rank.may_pass |= refusal.may_pass();
+                    rank.furthest = rank.furthest.max(Some(refusal));
+                }
             }
         }
-        first
+        rank
+    }
+
+    /// Of equal rank, only those before `first` would win over it.
+    fn recheck_before(&self, first: Option<u32>, grants: impl Iterator<Item = u32>, recheck: &mut Earliest) {
+        for before in grants.filter(|number| first.is_none_or(|first| *number < first)) {
+            if self.judge_grant(before).is_err_and(Refusal::may_pass) {
+                recheck.consider(self.grant_changes(before));
+            }
+        }
     }
 
     /// Grants of one rank, in no order; one that names several groups comes as often.
@@ -403,6 +410,17 @@ fn replication_granted(right: ArchivedReplicationCode, wanted: Replication) -> b
         (Replication::Database, ArchivedReplicationCode::No)
         | (Replication::Physical, ArchivedReplicationCode::No | ArchivedReplicationCode::Database) => false,
     }
+}
+
+/// What the grants of one rank come to.
+#[derive(Default)]
+struct Rank {
+    /// Of those that hold, the one of the smallest name.
+    first: Option<u32>,
+    /// Of those that do not, the one that came furthest.
+    furthest: Option<Refusal>,
+    /// Whether one of those that do not might later, by time alone.
+    may_pass: bool,
 }
 
 /// What kind of subject a grant names: the first key of the order in which grants win.

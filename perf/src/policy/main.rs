@@ -168,6 +168,8 @@ fn decisions(snapshot: &Snapshot, questions: &Questions) -> Result<Latency, Fail
     let identities: Vec<_> = questions.0.iter().map(resolve).collect();
     let mut timing = Timing::new()?;
     for (question, identity) in questions.0.iter().zip(identities) {
+        // The policy is cold, the question is not: a gate has just parsed it.
+        let question = question.clone();
         let facts = question.facts(identity.ok_or("an identity that the policy knows")?);
         let decided = timing.time(|| snapshot.decide(&facts));
         expect(decided.is_ok() == question.granted)?;
@@ -179,6 +181,7 @@ fn lookups(snapshot: &Snapshot, questions: &Questions, kind: Kind) -> Result<Lat
     let providers: Vec<_> = snapshot.certificate_authorities().map(|(id, _)| id).collect();
     let mut timing = Timing::new()?;
     for question in &questions.0 {
+        let question = question.clone();
         let found = question.ask(|lookup| timing.time(|| lookup.resolve(snapshot, &providers)));
         expect(found.is_some() == question.known)?;
     }
@@ -191,6 +194,7 @@ fn whole(snapshot: &Snapshot, questions: &Questions) -> Result<[Latency; 4], Fai
     let (mut rule, mut identity, mut decide, mut all) =
         (Timing::new()?, Timing::new()?, Timing::new()?, Timing::new()?);
     for question in &questions.0 {
+        let question = question.clone();
         let granted = question.ask(|lookup| {
             all.time(|| {
                 rule.time(|| snapshot.authentication_rule(&question.arrival()))?;
