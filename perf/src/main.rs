@@ -59,6 +59,9 @@ struct Run {
     /// Threads of Postern and of HAProxy where all CPUs are theirs; PgBouncer has one, whatever is said here.
     #[arg(long, default_value_t = 1)]
     threads: u32,
+    /// Further arguments of pgbench, which win over a scenario's: `-c 256 -j 4`.
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    pgbench: String,
     /// What else ran on the machine, for the record.
     #[arg(long, default_value = "nothing known")]
     beside: String,
@@ -84,19 +87,26 @@ fn main() -> Result<(), Failure> {
         Command::Run(run) => {
             let results = rounds(&run)?;
             let path = results.write(&run.results)?;
-            publish(&results, &path, &run.docs)
+            println!("{}", report::tables(&results));
+            if run.is_whole() {
+                publish(&results, &path, &run.docs)
+            } else {
+                println!("{} (not a whole run: no document was changed)", path.display());
+                Ok(())
+            }
         }
         Command::Report { results, docs } => publish(&Results::read(&results)?, &results, &docs),
     }
 }
 
-/// A quick look is printed only: documents have figures of whole runs.
-fn publish(results: &Results, path: &Path, docs: &Path) -> Result<(), Failure> {
-    println!("{}", report::tables(results));
-    if results.quick {
-        println!("{} (quick: no document was changed)", path.display());
-        return Ok(());
+impl Run {
+    /// Documents have figures of whole runs.
+    fn is_whole(&self) -> bool {
+        !self.quick && self.only.is_empty() && self.pgbench.is_empty() && self.threads == 1
     }
+}
+
+fn publish(results: &Results, path: &Path, docs: &Path) -> Result<(), Failure> {
     plot::draw(results, docs)?;
     report::into_page(results, path, &docs.join("performance.md"))?;
     println!("{} and {}", path.display(), docs.join("performance.md").display());
@@ -111,6 +121,7 @@ fn rounds(run: &Run) -> Result<Results, Failure> {
     let measure = Measure {
         gates: &gates,
         seconds,
+        further: &run.pgbench,
         copy_rows: if run.quick { 100_000 } else { 500_000 },
     };
     let mut results = Results {
@@ -120,6 +131,7 @@ fn rounds(run: &Run) -> Result<Results, Failure> {
         rounds,
         seconds,
         threads: run.threads,
+        pgbench: run.pgbench.clone(),
         beside: run.beside.clone(),
         machine: Machine::describe(versions(run)?)?,
         series: Vec::new(),

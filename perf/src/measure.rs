@@ -13,6 +13,8 @@ pub struct Measure<'a> {
     pub gates: &'a Gates,
     /// Of each pgbench run.
     pub seconds: u32,
+    /// Arguments of pgbench that win over a scenario's, between blanks.
+    pub further: &'a str,
     pub copy_rows: u64,
 }
 
@@ -58,7 +60,10 @@ impl Measure<'_> {
 
     fn pgbench(&self, scenario: &Scenario, target: Target, arguments: &[&str]) -> Result<Sample, Failure> {
         let mut command = self.client("pgbench", scenario, target);
-        command.args(["-n", "-T", &self.seconds.to_string()]).args(arguments);
+        command
+            .args(["-n", "-T", &self.seconds.to_string()])
+            .args(arguments)
+            .args(self.further.split_ascii_whitespace());
         let output = command.arg("bench").output()?;
         let said = String::from_utf8_lossy(&output.stdout);
         let complaints = String::from_utf8_lossy(&output.stderr);

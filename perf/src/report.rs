@@ -38,13 +38,20 @@ fn heading(results: &Results) -> String {
     let machine = &results.machine;
     format!(
         "Measured {} at commit `{}`: {} interleaved rounds, {} s of each pgbench run, \
-         Postern and HAProxy with {} threads. {}, {} CPUs, {} MiB, Linux {}. \
+         Postern and HAProxy with {}{}. {}, {} CPUs, {} MiB, Linux {}. \
          {}. Beside it ran: {}.\n\nMedian [lower quartile, upper quartile].\n\n",
         results.date,
         results.commit,
         results.rounds,
         results.seconds,
-        results.threads,
+        match results.threads {
+            1 => "one thread".to_owned(),
+            threads => format!("{threads} threads"),
+        },
+        match results.pgbench.as_str() {
+            "" => String::new(),
+            further => format!(", pgbench with `{further}`"),
+        },
         machine.cpu,
         machine.cpus,
         machine.memory_mib,

@@ -19,6 +19,9 @@ pub struct Results {
     pub seconds: u32,
     /// Of Postern and of HAProxy where all CPUs are theirs; PgBouncer has one.
     pub threads: u32,
+    /// Arguments of pgbench that won over the scenarios'.
+    #[serde(default)]
+    pub pgbench: String,
     /// What else ran on the machine.
     pub beside: String,
     pub machine: Machine,

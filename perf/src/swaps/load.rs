@@ -13,6 +13,10 @@ pub struct Load {
     pub user: String,
     pub password: String,
     pub seconds: u64,
+    /// Transactions a second of the clients that stay, and of those that come: a machine that is driven to its end shows
+    /// queues of its own.
+    pub rate: u32,
+    pub logins: u32,
     pub logs: PathBuf,
 }
 
@@ -42,16 +46,24 @@ impl Load {
             std::fs::remove_file(entry?.path())?;
         }
         Ok(Running {
-            staying: self.client("staying", &["-M", "prepared", "-c", "16"])?,
-            coming: self.client("coming", &["-C", "-c", "2"])?,
+            staying: self.client("staying", self.rate, &["-M", "prepared", "-c", "16"])?,
+            coming: self.client("coming", self.logins, &["-C", "-c", "2"])?,
             logs: self.logs.clone(),
         })
     }
 
-    fn client(&self, name: &'static str, arguments: &[&str]) -> Result<Client, Failure> {
+    fn client(&self, name: &'static str, rate: u32, arguments: &[&str]) -> Result<Client, Failure> {
         let mut command = Command::new("pgbench");
         command
-            .args(["-n", "-S", "-T", &self.seconds.to_string(), "--log"])
+            .args([
+                "-n",
+                "-S",
+                "-T",
+                &self.seconds.to_string(),
+                "-R",
+                &rate.to_string(),
+                "--log",
+            ])
             .arg(format!("--log-prefix={}", self.logs.join(name).display()))
             .args(arguments)
             .arg("bench")

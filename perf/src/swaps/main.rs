@@ -37,6 +37,12 @@ struct Arguments {
     /// In each run that has swaps.
     #[arg(long, default_value_t = 10)]
     swaps: u32,
+    /// Transactions that the clients that stay begin in a second; latency counts from when one was due.
+    #[arg(long, default_value_t = 6_000)]
+    rate: u32,
+    /// Logins in a second, likewise.
+    #[arg(long, default_value_t = 20)]
+    logins: u32,
     /// What else ran on the machine, for the record.
     #[arg(long, default_value = "nothing known")]
     beside: String,
@@ -79,6 +85,8 @@ fn main() -> Result<(), Failure> {
         user: policies.user.clone(),
         password: std::fs::read_to_string(&arguments.password_file)?.trim().to_owned(),
         seconds: arguments.seconds,
+        rate: arguments.rate,
+        logins: arguments.logins,
         logs: arguments.work.join("logs"),
     };
     std::fs::create_dir_all(&load.logs)?;
