@@ -178,6 +178,8 @@ closed_names! {
         AuditUnavailable = "audit_unavailable",
         /// The client went away, or a deadline came, after the permit and before the relay.
         LoginAbandoned = "login_abandoned",
+        /// There was no descriptor left for a connection to the server.
+        OutOfPlaces = "out_of_places",
         UpstreamUnreachable = "upstream_unreachable",
         UpstreamTimeout = "upstream_timeout",
         UpstreamTls = "upstream_tls",

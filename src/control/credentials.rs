@@ -64,7 +64,6 @@ pub struct Credential {
     password: Option<Secret>,
     methods: BTreeSet<ServerMethod>,
     tls: Option<Arc<UpstreamTls>>,
-    has_certificate: bool,
     keys: ClientKeys,
 }
 
@@ -76,11 +75,6 @@ impl Credential {
 
     pub fn password(&self) -> Option<&Secret> {
         self.password.as_ref()
-    }
-
-    /// Whether a server that asks for a client certificate is given one.
-    pub fn has_certificate(&self) -> bool {
-        self.has_certificate
     }
 
     /// What the server may ask for.
@@ -205,7 +199,6 @@ impl CredentialReader {
             password: files.password,
             methods,
             tls,
-            has_certificate: spec.credential.certificate_file.is_some(),
             keys: ClientKeys::default(),
         }))
     }
@@ -380,7 +373,7 @@ mod tests {
         let specs = [spec];
         let mut reader = CredentialReader::new(dir.path().to_owned());
         let first = reader.read(&specs, &Credentials::default());
-        assert!(first.table.find("main", "app").ok().unwrap().has_certificate());
+        assert!(first.table.find("main", "app").ok().unwrap().tls().is_some());
         assert_eq!(reader.read(&specs, &first.table).changed, 0);
         write_pair();
         let second = reader.read(&specs, &first.table);

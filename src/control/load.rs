@@ -12,11 +12,15 @@ use postern_policy::model::Model;
 use postern_policy::snapshot::{Snapshot, SnapshotFault};
 use postern_policy::text::{ReferencedFiles, SourceFile, parse};
 
+use super::background::in_background;
 use super::directory::{self, Contents, DirectoryFault, TextFile};
 use super::sealed::{SealError, Sealed};
 use super::secret_file::{read_certificate, read_secret};
 use crate::identity::certificate::TrustError;
 use crate::in_force::InForce;
+
+/// A snapshot of this size takes longer to check than a revocation may take to be felt, bytes.
+const LARGE: usize = 32 * 1024 * 1024;
 
 /// What came of it, and which files beside the directory it depends on, good or bad.
 pub struct Attempt {
@@ -101,7 +105,13 @@ fn in_force(directory: &Path, files: &Files, generation: u64) -> Result<InForce,
             Snapshot::load(Box::new(Sealed::copy_of(bytes.as_slice())?), generation)?
         }
         Contents::Snapshot { name, bytes } => {
-            Snapshot::load(Box::new(bytes), generation).map_err(|fault| LoadFault::Snapshot { name, fault })?
+            let size = bytes.bytes().len();
+            let load = || Snapshot::load(Box::new(bytes), generation);
+            let loaded = match size {
+                ..LARGE => load(),
+                LARGE.. => in_background(load),
+            };
+            loaded.map_err(|fault| LoadFault::Snapshot { name, fault })?
         }
     };
     Ok(InForce::new(snapshot)?)

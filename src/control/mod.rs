@@ -5,6 +5,7 @@
 //! - [`resolve`] looks names up. [`runtime`] is the control thread proper, monoio, with the admin pages ([`http`]).
 //! - Cores read [`Published`] without a lock and are told through their inboxes; they never wait for this room.
 
+mod background;
 pub mod client_keys;
 pub mod clock;
 pub mod credentials;

@@ -185,9 +185,8 @@ impl Core {
             Ok((consumed, Some(Established { link, facts }))) => {
                 self.encrypt(index, Side::Server, link);
                 let end_point = facts.end_point.map(Vec::into_boxed_slice);
-                let certificate_sent = self.sends_certificate(index);
                 self.gate(index, |gate, around| {
-                    gate.handle_server_tls(around, end_point, certificate_sent)
+                    gate.handle_server_tls(around, end_point, facts.certificate_shown)
                 });
                 let rest = bytes.get(consumed..).unwrap_or_default();
                 self.in_own_buffers(index, rest, Self::server_segment);
@@ -227,13 +226,6 @@ impl Core {
                 Some((Err(()), out))
             }
         }
-    }
-
-    /// Whether the handshake with the server could show a client certificate.
-    fn sends_certificate(&mut self, index: u32) -> bool {
-        self.login(index)
-            .and_then(|login| login.credential.as_ref())
-            .is_some_and(|credential| credential.has_certificate())
     }
 
     fn encrypt(&mut self, index: u32, side: Side, link: Box<crate::tls::Link>) {
@@ -394,6 +386,10 @@ impl Core {
         connection.destination = Some(destination.clone());
         match socket::connecting(&destination.address).and_then(|fd| self.open_line(index, Side::Server, fd)) {
             Ok(()) => self.start_connecting(index, &destination.address),
+            Err(errno) if errno.is_exhaustion() => {
+                tracing::debug!(%errno, "no connection to a server");
+                self.gate(index, |gate, around| gate.handle_exhausted(around));
+            }
             Err(_) => self.unreachable(index),
         }
     }

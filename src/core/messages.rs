@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-use crate::audit::{EndReason, Ticket};
+use crate::audit::{EndReason, Reason, Ticket};
 use crate::control::messages::{Notice, Request};
 use crate::inbox::Message;
+use crate::time::Mono;
 
-use super::connection::Phase;
+use super::connection::{Front, Phase};
 use super::reference::SessionReference;
 use super::run::Core;
+
+/// From being told to stop to the core's end, milliseconds: a session's last error waits up to a second for a boundary of
+/// the server's stream, and up to another to be taken.
+const LAST_WORDS: u64 = 2_500;
 
 impl Core {
     pub(super) fn read_inbox(&mut self) {
@@ -50,7 +55,7 @@ impl Core {
                 let _sent = self.shared.requests.ask(Request::Latencies { core: self.id, filled });
             }
             Notice::Drain { deadline } => self.drain(deadline),
-            Notice::Stop => self.stopping = true,
+            Notice::Stop => self.stop(),
         }
     }
 
@@ -73,12 +78,26 @@ impl Core {
         }
     }
 
-    /// The drain's time is up.
+    /// Everybody is told, and then the core ends, whatever a peer still takes.
+    fn stop(&mut self) {
+        self.drain(Duration::ZERO);
+        self.stop_at = Some(self.now.after_millis(LAST_WORDS));
+    }
+
+    /// The drain's time is up: whoever is still there is told, and has as long to hear it as any session that is ended.
     pub(super) fn end_everyone(&mut self) {
+        self.draining = Some(Mono(u64::MAX));
         for index in 0..self.table.reach() {
             match self.table.get(index).map(|connection| &connection.phase) {
                 Some(Phase::Relay(passage)) if passage.ending().is_none() => self.force_end(index, EndReason::Drain),
-                Some(Phase::Login(_) | Phase::Errand(_)) => self.finish(index),
+                Some(Phase::Login(login)) => match &login.front {
+                    Front::Gate(_) => self.gate(index, |gate, around| gate.handle_stop(around)),
+                    Front::Proxy { proxy, .. } => {
+                        let proxy = *proxy;
+                        self.refuse_proxy(index, proxy, Reason::Draining);
+                    }
+                },
+                Some(Phase::Errand(_)) => self.finish(index),
                 Some(Phase::Relay(_) | Phase::Closing { .. }) | None => {}
             }
         }

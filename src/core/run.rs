@@ -57,7 +57,8 @@ pub struct Core {
     pub(super) stalled: Vec<u32>,
     /// Try again on these at this moment.
     pub(super) accept_again: Option<Mono>,
-    pub(super) stopping: bool,
+    /// When the core ends, whoever is still there; once it was told to stop.
+    pub(super) stop_at: Option<Mono>,
     pub(super) next_generation: u16,
     pub(super) cancel_budget: super::errand::Budget,
 }
@@ -176,13 +177,14 @@ impl Core {
         if self.recheck.is_some() {
             return Duration::ZERO;
         }
-        let deadlines = [self.timers.next(), self.draining, self.accept_again];
+        let deadlines = [self.timers.next(), self.draining, self.stop_at, self.accept_again];
         let next = deadlines.into_iter().flatten().min().unwrap_or(Mono(u64::MAX));
         Duration::from_nanos(next.0.saturating_sub(self.now.0)).min(LONGEST_SLEEP)
     }
 
     fn is_over(&self) -> bool {
-        self.stopping || (self.draining.is_some() && self.table.open() == 0)
+        let out_of_time = self.stop_at.is_some_and(|at| at <= self.now);
+        out_of_time || (self.draining.is_some() && self.table.open() == 0)
     }
 
     /// After a swap every connection is looked at again, a slice per turn.

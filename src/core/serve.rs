@@ -201,7 +201,7 @@ fn make(
         accepting: false,
         stalled: Vec::new(),
         accept_again: None,
-        stopping: false,
+        stop_at: None,
         next_generation: 0,
         cancel_budget: super::errand::Budget::default(),
     })

@@ -432,16 +432,28 @@ impl Entry {
 
     pub fn time_out(self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
         match &self.stage {
-            ServerStage::Connecting => self.next_candidate(gate, around, EndReason::UpstreamTimeout),
+            // A server that hangs is as good as none.
+            ServerStage::Connecting
+            | ServerStage::ExpectEncryption
+            | ServerStage::ExpectTls
+            | ServerStage::LoggingIn(_) => self.next_candidate(gate, around, EndReason::UpstreamTimeout),
             ServerStage::AwaitCredential(report) => {
                 let refused = LoginError::Server((**report).clone());
                 self.give_up(gate, around, &refused)
             }
-            ServerStage::ExpectEncryption
-            | ServerStage::ExpectTls
-            | ServerStage::AwaitRecord
-            | ServerStage::LoggingIn(_) => self.fail(gate, around, EndReason::UpstreamTimeout, None),
+            ServerStage::AwaitRecord => self.fail(gate, around, EndReason::UpstreamTimeout, None),
         }
+    }
+
+    /// Not the server's fault, so no other one is tried: the gate has no descriptor for a connection.
+    pub fn exhausted(self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
+        let denial = self.permitted.claim.denial(Reason::OutOfPlaces);
+        self.over(gate, around, EndReason::OutOfPlaces, None, Some(&denial))
+    }
+
+    pub fn stopped(self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
+        let denial = self.permitted.claim.denial(Reason::Draining);
+        self.over(gate, around, EndReason::Drain, None, Some(&denial))
     }
 
     /// The client is gone; nobody hears anything any more.

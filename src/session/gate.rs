@@ -146,6 +146,20 @@ impl Gate {
         }
     }
 
+    /// The gate stops and waits for nobody any more.
+    pub fn handle_stop(&mut self, around: &mut dyn Surroundings) {
+        match std::mem::replace(&mut self.stage, Stage::Finished) {
+            // As when time runs out: before the StartupMessage is complete nothing is said.
+            Stage::ExpectInitial(_) | Stage::ExpectClientTls(..) => self.abandon(around, Reason::Draining),
+            Stage::ExpectSaslInitial(_) | Stage::ExpectSaslFinal(_) => {
+                self.deny(around, &Denial::of(Reason::Draining, Said::default()));
+            }
+            Stage::Entering(entry) => self.entering(around, entry, Entry::stopped),
+            Stage::Cancelling => self.finish_cancel(around, Reason::CancelFailed),
+            Stage::Finished => {}
+        }
+    }
+
     /// The cancel that [`Order::Cancel`] asked for has been carried out, or could not be; `target` is whom it meant.
     pub fn handle_cancel_done(&mut self, around: &dyn Surroundings, reason: Reason, target: Option<SessionId>) {
         if matches!(self.stage, Stage::Cancelling) {
@@ -162,6 +176,11 @@ impl Gate {
     /// The candidate could not be reached, or its connection broke off.
     pub fn handle_unreachable(&mut self, around: &mut dyn Surroundings) {
         self.with_entry(around, Entry::unreachable);
+    }
+
+    /// The gate has no descriptor or memory for a connection to the candidate.
+    pub fn handle_exhausted(&mut self, around: &mut dyn Surroundings) {
+        self.with_entry(around, Entry::exhausted);
     }
 
     /// The TLS handshake with the server is done; `end_point` is of the certificate it sent.

@@ -16,6 +16,8 @@ pub struct HandshakeFacts {
     /// As the peer sent it, leaf first; empty when it sent none. The peer holds the leaf's key; nothing else is checked
     /// of a client's.
     pub peer_chain: Vec<CertificateDer<'static>>,
+    /// Towards a server: it asked for a client certificate (CertificateRequest, RFC 8446 4.3.2), and the role's was sent.
+    pub certificate_shown: bool,
     /// `tls-server-end-point` (RFC 5929) of the server's certificate in this handshake: ours towards a client, its own
     /// towards a server. `None` where the binding is not defined (Ed25519).
     pub end_point: Option<Vec<u8>>,

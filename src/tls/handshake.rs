@@ -10,6 +10,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeTlsData, UnbufferedConnectionCommon, UnbufferedStatus};
 use rustls::{CommonState, HandshakeKind};
 
+use super::client_certificate::ShownCertificate;
 use super::error::{Misuse, TlsError, Violation};
 use super::facts::{self, HandshakeFacts, Version};
 use super::record::{HEADER, Header, Link, Schedule};
@@ -34,7 +35,7 @@ pub struct Handshake {
 
 enum Role {
     Server(Box<UnbufferedServerConnection>, Arc<ListenerTls>),
-    Client(Box<UnbufferedClientConnection>),
+    Client(Box<UnbufferedClientConnection>, Option<Arc<ShownCertificate>>),
     Done,
     Failed(TlsError),
 }
@@ -63,8 +64,9 @@ impl Handshake {
     /// The client's end, towards a cluster's endpoint `host` (a name or an address, as the policy writes it). The
     /// ClientHello is appended to `out`.
     pub fn client(upstream: &UpstreamTls, host: &str, out: &mut Vec<u8>) -> Result<Self, TlsError> {
-        let connection = UnbufferedClientConnection::new(upstream.config(), upstream.server_name(host)?)?;
-        let mut handshake = Self::with(Role::Client(Box::new(connection)));
+        let (config, certificate) = upstream.config();
+        let connection = UnbufferedClientConnection::new(config, upstream.server_name(host)?)?;
+        let mut handshake = Self::with(Role::Client(Box::new(connection), certificate));
         handshake.drive(out)?;
         Ok(handshake)
     }
@@ -75,7 +77,7 @@ impl Handshake {
         match &self.role {
             Role::Failed(error) => return Err(error.clone()),
             Role::Done => return Err(Misuse::HandshakeDone.into()),
-            Role::Server(..) | Role::Client(_) => {}
+            Role::Server(..) | Role::Client(..) => {}
         }
         self.consume(input, out)
             .inspect_err(|error| self.role = Role::Failed(error.clone()))
@@ -157,7 +159,7 @@ impl Handshake {
                 &mut self.held,
                 out,
             ),
-            Role::Client(connection) => drive(
+            Role::Client(connection, _) => drive(
                 connection,
                 |connection, held| connection.process_tls_records(held),
                 &mut self.held,
@@ -180,9 +182,12 @@ impl Handshake {
                     facts,
                 })
             }
-            Role::Client(connection) => {
+            Role::Client(connection, certificate) => {
                 let leaf = connection.peer_certificates().and_then(<[_]>::first);
-                let facts = facts(&connection, leaf.and_then(|leaf| end_point::end_point(leaf)))?;
+                let facts = HandshakeFacts {
+                    certificate_shown: certificate.is_some_and(|certificate| certificate.was_shown()),
+                    ..facts(&connection, leaf.and_then(|leaf| end_point::end_point(leaf)))?
+                };
                 let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
                 let schedule = Schedule::Client((facts.version == Version::Tls13).then(|| Box::new(kernel)));
                 Ok(Established {
@@ -287,6 +292,7 @@ fn facts(connection: &CommonState, end_point: Option<Vec<u8>>) -> Result<Handsha
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         alpn: connection.alpn_protocol() == Some(ALPN),
         peer_chain: connection.peer_certificates().unwrap_or_default().to_vec(),
+        certificate_shown: false,
         end_point,
     })
 }

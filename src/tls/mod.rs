@@ -6,6 +6,7 @@
 //! judges the chain afterwards. Towards servers it judges what the cluster's TLS mode asks for.
 
 mod alert;
+mod client_certificate;
 mod end_point;
 mod error;
 mod facts;

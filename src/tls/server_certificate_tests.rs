@@ -222,10 +222,32 @@ fn a_server_that_asks_gets_the_roles_certificate() {
         let server = Authority::new("servers").leaf(&["db.example"]);
         let mut peer = Peer::server(server_config(suite, &server, Some(&clients)));
         let mut established = connect(&upstream, "db.example", &mut peer).unwrap();
+        assert!(established.facts.certificate_shown);
         let mut out = Vec::new();
         established.link.seal(b"in", &mut out).unwrap();
         assert_eq!(peer.input(&out).unwrap(), b"in");
         assert_eq!(peer.0.peer_certificates().unwrap()[0].as_ref(), own.der);
+    }
+}
+
+#[test]
+fn a_certificate_that_no_server_asked_for_was_not_shown() {
+    let clients = Authority::new("clients");
+    let own = clients.leaf(&["postern"]);
+    let key = Secret::new(own.key.clone().into_bytes());
+    let certificate = ClientCertificate {
+        chain: own.chain.as_bytes(),
+        key: &key,
+    };
+    let upstream = UpstreamTls::new(&require(), Some(certificate)).unwrap();
+    for suite in BOTH {
+        let server = Authority::new("servers").leaf(&["db.example"]);
+        // One that asks comes between: what one handshake showed says nothing of the next.
+        for asks in [None, Some(&clients), None] {
+            let mut peer = Peer::server(server_config(suite, &server, asks));
+            let established = connect(&upstream, "db.example", &mut peer).unwrap();
+            assert_eq!(established.facts.certificate_shown, asks.is_some());
+        }
     }
 }
 

@@ -6,9 +6,10 @@ use postern_policy::model::{ServerTls, ServerTlsMode};
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::ServerName;
 
+use super::client_certificate::ShownCertificate;
 use super::listener::{ListenerTlsError, certified_key};
 use super::server_certificate::{Demand, Roots, ServerVerifier};
 use super::{ALPN, TlsError};
@@ -23,6 +24,7 @@ pub struct ClientCertificate<'a> {
 /// What connections to one cluster as one role are made with. Built by control and replaced as a whole.
 pub struct UpstreamTls {
     config: Arc<ClientConfig>,
+    certificate: Option<Arc<CertifiedKey>>,
     server_name: Option<String>,
     proves_server: bool,
 }
@@ -53,7 +55,8 @@ impl UpstreamTls {
             demand,
         });
         Ok(Self {
-            config: Arc::new(config(&provider, verifier, certificate)?),
+            config: Arc::new(config(&provider, verifier)?),
+            certificate: certificate.map(|pem| certified(&provider, &pem)).transpose()?,
             server_name: tls.server_name.clone(),
             proves_server,
         })
@@ -65,8 +68,15 @@ impl UpstreamTls {
         self.proves_server
     }
 
-    pub(super) fn config(&self) -> Arc<ClientConfig> {
-        self.config.clone()
+    /// For one handshake: what tells whether the role's certificate was shown belongs to it alone.
+    pub(super) fn config(&self) -> (Arc<ClientConfig>, Option<Arc<ShownCertificate>>) {
+        let Some(key) = &self.certificate else {
+            return (self.config.clone(), None);
+        };
+        let certificate = Arc::new(ShownCertificate::new(key.clone()));
+        let mut config = ClientConfig::clone(&self.config);
+        config.client_auth_cert_resolver = certificate.clone();
+        (Arc::new(config), Some(certificate))
     }
 
     /// The name to verify and to send as SNI: the policy's, else the host as the endpoint writes it.
@@ -99,23 +109,18 @@ fn roots(tls: &ServerTls) -> Result<Roots, UpstreamTlsError> {
     }
 }
 
-fn config(
-    provider: &Arc<CryptoProvider>,
-    verifier: Arc<ServerVerifier>,
-    certificate: Option<ClientCertificate<'_>>,
-) -> Result<ClientConfig, UpstreamTlsError> {
-    let builder = ClientConfig::builder_with_provider(provider.clone())
+fn certified(provider: &CryptoProvider, pem: &ClientCertificate<'_>) -> Result<Arc<CertifiedKey>, UpstreamTlsError> {
+    let key = certified_key(provider, pem.chain, pem.key.expose());
+    key.map(Arc::new).map_err(UpstreamTlsError::ClientCertificate)
+}
+
+fn config(provider: &Arc<CryptoProvider>, verifier: Arc<ServerVerifier>) -> Result<ClientConfig, UpstreamTlsError> {
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| UpstreamTlsError::Setup(error.to_string()))?
         .dangerous()
-        .with_custom_certificate_verifier(verifier);
-    let mut config = match certificate {
-        None => builder.with_no_client_auth(),
-        Some(ClientCertificate { chain, key }) => {
-            let key = certified_key(provider, chain, key.expose()).map_err(UpstreamTlsError::ClientCertificate)?;
-            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
-        }
-    };
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_secret_extraction = true;
     // PostgreSQL issues no tickets, and a full handshake is where the server's certificate is judged.

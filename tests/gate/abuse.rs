@@ -123,3 +123,44 @@ fn a_login_that_goes_wrong_half_way() {
     gate.record.attempt_with("reason", "authentication_timeout");
     assert_eq!(gate.database.sessions(), 0);
 }
+
+/// A byte every tenth of a second is no progress: the deadline counts from the beginning.
+#[test]
+fn slow_writers_meet_the_deadline_and_hold_up_nobody() {
+    const EACH: usize = 20;
+    let gate = Gate::with(
+        Server::of_version(15).database(),
+        "startup_deadline = \"2s\"\nauthentication_deadline = \"2s\"",
+    );
+    let startup = startup(&[("user", "alice"), ("database", &gate.database.name)]);
+    let response = [&[b'p'][..], &framed(&[b'x'; 200])].concat();
+    let port = gate.ports.passwords;
+    std::thread::scope(|scope| {
+        for _ in 0..EACH {
+            scope.spawn(|| drip(Stranger::at(port), &startup));
+            scope.spawn(|| {
+                let mut stranger = Stranger::at(port);
+                stranger.say(&startup);
+                stranger.hear(9);
+                drip(stranger, &response);
+            });
+        }
+        psql(&gate.plain("alice").and_password(), "select 1").well();
+    });
+    for reason in ["startup_timeout", "authentication_timeout"] {
+        wait_for("each is in the record", Duration::from_secs(10), || {
+            let attempts = gate.record.events("attempt");
+            let told = attempts.iter().filter(|line| line["reason"] == reason).count();
+            (told == EACH).then_some(())
+        });
+    }
+}
+
+/// Four seconds of it; whether the gate closes meanwhile shows at the end.
+fn drip(mut stranger: Stranger, bytes: &[u8]) {
+    for byte in bytes.iter().take(40) {
+        stranger.say(&[*byte]);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    stranger.hear_to_the_end();
+}

@@ -4,10 +4,9 @@ use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::clients::{psql, spawn_psql};
+use crate::support::clients::{pgbench, psql, spawn_psql};
 use crate::support::gate::Gate;
 use crate::support::place::wait_for;
-use crate::support::record::at;
 use crate::support::servers::Server;
 
 #[test]
@@ -54,29 +53,39 @@ fn kill_9_leaves_a_readable_record_with_every_session_in_it() {
 }
 
 #[test]
-fn sigterm_drains_and_the_record_ends_well() {
-    let mut gate = Gate::with(Server::of_version(18).database(), "drain_deadline = \"10s\"");
-    let mut session = spawn_psql(&gate.plain("alice").and_password());
-    let input = session.stdin.as_mut().expect("a pipe");
-    input.write_all(b"select 'in', pg_sleep(1);\n").expect("psql reads");
-    wait_for("it is in", Duration::from_secs(5), || {
-        (gate.database.sessions() == 1).then_some(())
+fn kill_9_in_the_middle_of_load_leaves_no_session_at_the_server() {
+    let mut gate = Gate::before(Server::of_version(18).database());
+    let alice = gate.plain("alice").and_password();
+    let script = gate.place.write("load.sql", "select generate_series(1, 100);\n");
+    let load = std::thread::spawn({
+        let alice = alice.clone();
+        move || {
+            pgbench(
+                &alice,
+                &["-n", "-c", "8", "-T", "30", "-f", script.to_str().expect("UTF-8")],
+            )
+        }
     });
-    let status = gate.stop();
-    assert!(status.success(), "{status}");
-    drop(session.stdin.take());
-    let said = session.wait_with_output().expect("psql ends");
-    assert!(
-        String::from_utf8_lossy(&said.stdout).starts_with("in|"),
-        "the running query was finished: {said:?}"
-    );
-    let end = gate.record.events("end").pop().expect("an end");
-    assert_eq!(at(&end, "how"), "drain", "{end}");
-    let verified = Command::new(env!("CARGO_BIN_EXE_postern"))
-        .args(["audit", "verify"])
-        .arg(&gate.record.0)
-        .status();
-    assert!(verified.expect("postern runs").success());
+    wait_for("eight sessions", Duration::from_secs(20), || {
+        (gate.database.sessions() == 8).then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    gate.kill();
+    load.join().expect("pgbench ran").ill();
+    wait_for("the server's processes are gone", Duration::from_secs(10), || {
+        (gate.database.sessions() == 0).then_some(())
+    });
+    gate.restart();
+    psql(&alice, "select 1").well();
+    wait_for("eight sessions without an end", Duration::from_secs(5), || {
+        let verified = Command::new(env!("CARGO_BIN_EXE_postern"))
+            .args(["audit", "verify"])
+            .arg(&gate.record.0)
+            .output()
+            .expect("postern runs");
+        let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+        said.contains("\n8 permitted attempts without an end").then_some(())
+    });
 }
 
 #[test]

@@ -122,18 +122,20 @@ fn a_dead_server_is_passed_over_and_one_that_says_nothing_is_told_of() {
             (gate.record.events("policy.loaded").len() > loads).then_some(())
         });
     };
-    lead_to(&[dead, living]);
-    psql(&alice, "select 1").well();
+    for ports in [&[dead, living], &[silent, living]] {
+        lead_to(ports);
+        psql(&alice, "select 1").well();
+    }
     for ports in [&[dead][..], &[silent], &[dead, silent]] {
         lead_to(ports);
         let said = psql(&alice, "select 1").ill();
         assert!(said.contains("FATAL"), "{ports:?}: {said}");
     }
-    let told = wait_for("four ends", Duration::from_secs(5), || {
+    let told = wait_for("five ends", Duration::from_secs(5), || {
         let ends = gate.record.events("end");
-        (ends.len() == 4).then(|| ends.iter().map(|end| at(end, "sqlstate")).collect::<Vec<_>>())
+        (ends.len() == 5).then(|| ends.iter().map(|end| at(end, "sqlstate")).collect::<Vec<_>>())
     });
-    assert_eq!(told, ["", "08001", "08001", "08001"]);
+    assert_eq!(told, ["", "", "08001", "08001", "08001"]);
 }
 
 /// Attempts with this reason, told one by one or in sum.

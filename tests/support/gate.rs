@@ -63,13 +63,22 @@ impl Gate {
 
     /// `server` are further keys of `[server]`.
     pub fn with(database: Database, server: &str) -> Self {
-        Self::started(database, server, |place| Process::Child(start(place)))
+        Self::in_place(Place::new(), database, server, "")
+    }
+
+    /// `audit` are further keys of `[audit]`.
+    #[allow(
+        dead_code,
+        reason = "one of the binaries that share it needs no place of another kind"
+    )]
+    pub fn in_place(place: Place, database: Database, server: &str, audit: &str) -> Self {
+        Self::started(place, database, [server, audit], |place| Process::Child(start(place)))
     }
 
     /// The same program on a thread of this process, where its allocations can be counted.
     #[allow(dead_code, reason = "only the test that counts allocations needs it")]
     pub fn in_this_process(database: Database) -> Self {
-        Self::started(database, "", |place| {
+        Self::started(Place::new(), database, ["", ""], |place| {
             let arguments = ["postern".into(), "serve".into(), "--config".into()];
             let arguments = arguments
                 .into_iter()
@@ -88,8 +97,7 @@ impl Gate {
         })
     }
 
-    fn started(database: Database, server: &str, start: impl FnOnce(&Place) -> Process) -> Self {
-        let place = Place::new();
+    fn started(place: Place, database: Database, further: [&str; 2], start: impl FnOnce(&Place) -> Process) -> Self {
         let policy = Policy::new(&place, &database);
         let authority = Authority::new("demo gate");
         let card = authority.server(&place, "gate");
@@ -101,7 +109,7 @@ impl Gate {
             balanced: free_port(),
             admin: free_port(),
         };
-        place.write("postern.toml", configuration(&place, &card, ports, server));
+        place.write("postern.toml", configuration(&place, &card, ports, further));
         let process = start(&place);
         let mut gate = Self {
             process,
@@ -247,7 +255,7 @@ fn start(place: &Place) -> Child {
         .expect("postern starts")
 }
 
-fn configuration(place: &Place, card: &Card, ports: Ports, server: &str) -> String {
+fn configuration(place: &Place, card: &Card, ports: Ports, [server, audit]: [&str; 2]) -> String {
     let certificate = card.certificate.display();
     let key = card.key.display();
     let Ports {
@@ -295,6 +303,7 @@ address = "unix:{socket}"
 [audit]
 file = "audit.jsonl"
 pre_proof_bytes_per_second = "16MiB"
+{audit}
 
 [admin]
 address = "127.0.0.1:{admin}"

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,42 @@ impl Place {
         let path = self.write(name, content);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("mode 0600");
         path
+    }
+}
+
+/// A [`Place`] with a disk of its own, which a test may fill.
+#[allow(dead_code, reason = "one of the binaries that share it fills no disk")]
+pub struct SmallDisk(PathBuf);
+
+#[allow(dead_code, reason = "one of the binaries that share it fills no disk")]
+impl SmallDisk {
+    /// None where the machine does not permit to mount one.
+    pub fn at(place: &Place) -> Option<Self> {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m,mode=0755", "none"])
+            .arg(&place.0)
+            .stderr(Stdio::null())
+            .status();
+        mounted
+            .is_ok_and(|status| status.success())
+            .then(|| Self(place.0.clone()))
+    }
+
+    pub fn fill(&self) {
+        let mut file = std::fs::File::create(self.0.join("filler")).expect("a file");
+        let error = std::io::copy(&mut std::io::repeat(b'x'), &mut file).expect_err("the disk ends");
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull, "{error}");
+    }
+
+    pub fn free(&self) {
+        std::fs::remove_file(self.0.join("filler")).expect("it was there");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: the gate may still have its record open.
+        let _gone_with_the_machine = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
 }
 

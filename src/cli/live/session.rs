@@ -114,7 +114,7 @@ impl Session {
             Some(facts) => Channel::Tls {
                 fully_verified: cluster.tls.mode == ServerTlsMode::VerifyFull || cluster.tls.pinned_key.is_some(),
                 end_point: facts.end_point.as_deref(),
-                client_certificate: credential.has_certificate(),
+                client_certificate: facts.certificate_shown,
             },
         };
         let request = LoginRequest {

@@ -1,0 +1,102 @@
+//! SIGTERM, once and twice.
+
+use std::io::Write;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use crate::support::clients::{Said, spawn_psql};
+use crate::support::gate::Gate;
+use crate::support::place::wait_for;
+use crate::support::record::at;
+use crate::support::servers::Server;
+use crate::support::stranger::{Stranger, startup};
+
+fn asking(gate: &Gate, sql: &str) -> Child {
+    let mut client = spawn_psql(&gate.plain("alice").and_password());
+    let input = client.stdin.as_mut().expect("a pipe");
+    input.write_all(sql.as_bytes()).expect("psql reads");
+    client
+}
+
+fn heard(client: Child) -> Said {
+    client.wait_with_output().expect("psql ends").into()
+}
+
+fn verify(gate: &Gate) {
+    let verified = Command::new(env!("CARGO_BIN_EXE_postern"))
+        .args(["audit", "verify"])
+        .arg(&gate.record.0)
+        .output()
+        .expect("postern runs");
+    assert!(verified.status.success(), "{verified:?}");
+}
+
+#[test]
+fn sigterm_drains_and_the_record_ends_well() {
+    let mut gate = Gate::with(Server::of_version(18).database(), "drain_deadline = \"10s\"");
+    let mut session = spawn_psql(&gate.plain("alice").and_password());
+    let input = session.stdin.as_mut().expect("a pipe");
+    input.write_all(b"select 'in', pg_sleep(1);\n").expect("psql reads");
+    wait_for("it is in", Duration::from_secs(5), || {
+        (gate.database.sessions() == 1).then_some(())
+    });
+    let status = gate.stop();
+    assert!(status.success(), "{status}");
+    drop(session.stdin.take());
+    let said = session.wait_with_output().expect("psql ends");
+    assert!(
+        String::from_utf8_lossy(&said.stdout).starts_with("in|"),
+        "the running query was finished: {said:?}"
+    );
+    let end = gate.record.events("end").pop().expect("an end");
+    assert_eq!(at(&end, "how"), "drain", "{end}");
+    verify(&gate);
+}
+
+/// A query that runs, a transaction that waits for its client, a client that takes nothing, and one in the middle of its
+/// login: the first signal leaves them be, the second tells each that can still hear.
+#[test]
+fn a_second_sigterm_tells_everybody_and_records_every_end() {
+    let mut gate = Gate::with(Server::of_version(15).database(), "drain_deadline = \"60s\"");
+    let sleeper = asking(&gate, "select pg_sleep(60);\n");
+    let mut waiter = asking(&gate, "begin;\nselect 1;\n");
+    let deaf = asking(&gate, "select repeat('x', 1000) from generate_series(1, 1000000);\n");
+    let sql = format!(
+        "select count(*) from pg_stat_activity where usename = '{}' and \
+         (state = 'idle in transaction' or wait_event in ('PgSleep', 'ClientWrite'))",
+        gate.database.name
+    );
+    wait_for("three sessions under way", Duration::from_secs(20), || {
+        (gate.database.server.sql("postgres", &sql) == "3").then_some(())
+    });
+    let mut newcomer = Stranger::at(gate.ports.passwords);
+    newcomer.say(&startup(&[("user", "alice"), ("database", &gate.database.name)]));
+    newcomer.hear(9);
+
+    gate.signal("TERM");
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(gate.record.events("end").is_empty(), "they may finish");
+    let told = Instant::now();
+    let status = gate.stop();
+    assert!(status.success(), "{status}");
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+
+    assert!(heard(sleeper).ill().contains("57P01"));
+    let input = waiter.stdin.as_mut().expect("a pipe");
+    input.write_all(b"select 2;\n").expect("psql reads");
+    assert!(heard(waiter).ill().contains("57P01"));
+    drop(deaf.wait_with_output());
+    let refused = newcomer.hear_to_the_end();
+    assert!(refused.windows(5).any(|code| code == b"57P03"), "{refused:?}");
+
+    assert_eq!(
+        at(&gate.record.attempt_with("reason", "draining"), "asked.user"),
+        "alice"
+    );
+    let ends = gate.record.events("end");
+    assert_eq!(ends.len(), 3, "{ends:?}");
+    for end in ends {
+        assert_eq!(at(&end, "how"), "drain", "{end}");
+    }
+    verify(&gate);
+}
