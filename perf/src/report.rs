@@ -19,7 +19,11 @@ pub fn into_page(results: &Results, source: &Path, page: &Path) -> Result<(), Fa
         .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
     let (before, after) = cut.ok_or_else(|| format!("{} has no marks for figures", page.display()))?;
     let source = format!("Raw figures: `{}`.\n", source.display());
-    let new = format!("{before}{BEGIN}\n\n{}{source}\n{END}{after}", tables(results));
+    let plots = "![Transactions a second](performance-throughput.svg)\n\n![CPU of the proxies](performance-cpu.svg)";
+    let new = format!(
+        "{before}{BEGIN}\n\n{}{plots}\n\n{source}\n{END}{after}",
+        tables(results)
+    );
     Ok(std::fs::write(page, new)?)
 }
 

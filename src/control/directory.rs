@@ -85,6 +85,19 @@ pub fn read(directory: &Path) -> Result<Contents, DirectoryFault> {
     }
 }
 
+/// Bytes of the files that [`read`] would read; zero where that cannot be said, since `read` says why.
+pub fn size(directory: &Path) -> u64 {
+    let Ok(current) = current_version(directory) else {
+        return 0;
+    };
+    let (texts, snapshots) = list(&current).unwrap_or_default();
+    let files = texts.iter().chain(&snapshots);
+    files
+        .filter_map(|name| fs::metadata(current.join(name)).ok())
+        .map(|found| found.len())
+        .sum()
+}
+
 /// Reads a file that the policy refers to (roots, CRLs), under the same conditions as the policy itself.
 pub fn read_referenced(path: &Path) -> Result<Vec<u8>, DirectoryFault> {
     read_bounded(path)

@@ -19,8 +19,8 @@ use super::secret_file::{read_certificate, read_secret};
 use crate::identity::certificate::TrustError;
 use crate::in_force::InForce;
 
-/// A snapshot of this size takes longer to check than a revocation may take to be felt, bytes.
-const LARGE: usize = 32 * 1024 * 1024;
+/// A policy of this size takes so long that the cores would feel it, bytes.
+const LARGE: u64 = 32 * 1024 * 1024;
 
 /// What came of it, and which files beside the directory it depends on, good or bad.
 pub struct Attempt {
@@ -72,7 +72,11 @@ pub enum Secrets {
 /// Tries the directory as it is now.
 pub fn attempt(directory: &Path, generation: u64) -> Attempt {
     let files = Files::new(directory, Secrets::Later);
-    let outcome = in_force(directory, &files, generation);
+    let load = || in_force(directory, &files, generation);
+    let outcome = match directory::size(directory) {
+        ..LARGE => load(),
+        LARGE.. => in_background(load),
+    };
     Attempt {
         outcome,
         referenced: files.referenced(),
@@ -105,13 +109,7 @@ fn in_force(directory: &Path, files: &Files, generation: u64) -> Result<InForce,
             Snapshot::load(Box::new(Sealed::copy_of(bytes.as_slice())?), generation)?
         }
         Contents::Snapshot { name, bytes } => {
-            let size = bytes.bytes().len();
-            let load = || Snapshot::load(Box::new(bytes), generation);
-            let loaded = match size {
-                ..LARGE => load(),
-                LARGE.. => in_background(load),
-            };
-            loaded.map_err(|fault| LoadFault::Snapshot { name, fault })?
+            Snapshot::load(Box::new(bytes), generation).map_err(|fault| LoadFault::Snapshot { name, fault })?
         }
     };
     Ok(InForce::new(snapshot)?)

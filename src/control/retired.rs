@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::background::in_background;
 use crate::in_force::InForce;
 
 /// Kept here until no core reads them, so that the last one to let go is never a core: freeing a large policy takes time.
@@ -15,7 +16,10 @@ impl Retired {
 
     /// Frees those that nobody else holds. A retired policy can be reached by nobody new, so a count of one is final.
     pub fn free(&mut self) {
-        self.0.retain(|old| Arc::strong_count(old) > 1);
+        let free: Vec<_> = self.0.extract_if(.., |old| Arc::strong_count(old) == 1).collect();
+        if !free.is_empty() {
+            in_background(|| drop(free));
+        }
     }
 
     pub fn len(&self) -> usize {

@@ -328,16 +328,25 @@ pub fn startup_of(version: ProtocolVersion, pairs: &[(&str, &str)]) -> Vec<u8> {
 
 /// The client's end of SCRAM, driven by what the gate has sent.
 pub fn prove(conversation: &mut Conversation, password: &[u8]) {
+    prove_bound(conversation, password, client::Binding::None, &[]);
+}
+
+/// As [`prove`], bound to the channel where there is something to bind to, and with `behind` in the last message's segment.
+pub fn prove_bound(conversation: &mut Conversation, password: &[u8], binding: client::Binding<'_>, behind: &[u8]) {
+    let mechanism = match binding {
+        client::Binding::EndPoint(_) => scram::SCRAM_SHA_256_PLUS,
+        client::Binding::None | client::Binding::NotOffered => scram::SCRAM_SHA_256,
+    };
     let mut first = Vec::new();
-    let expect = client::begin(client::Binding::None, [1; scram::NONCE_BYTES], &mut first);
+    let expect = client::begin(binding, [1; scram::NONCE_BYTES], &mut first);
     let mut message = Vec::new();
     let response = SaslInitialResponse {
-        mechanism: scram::SCRAM_SHA_256.as_bytes(),
+        mechanism: mechanism.as_bytes(),
         data: Some(&first),
     };
     response.encode(&mut message);
     conversation.client(&message);
-    let Some(server_first) = last_sasl(&conversation.to_client) else {
+    let Some(server_first) = last_sasl(&after_refusals(conversation)) else {
         return;
     };
     let need = expect.handle(&server_first, 1_000_000).expect("a good first message");
@@ -346,6 +355,7 @@ pub fn prove(conversation: &mut Conversation, password: &[u8]) {
     let _expect_final = need.proceed(&keys, &mut last);
     let mut message = Vec::new();
     authentication::encode_sasl_response(&mut message, &last);
+    message.extend_from_slice(behind);
     conversation.client(&message);
 }
 
@@ -360,6 +370,12 @@ fn keys(password: &[u8], salt: &[u8], iterations: u32) -> scram::Keys {
             .or_insert_with(|| scram::derive(password, salt, iterations))
             .clone()
     })
+}
+
+/// What the gate has said, without its answers to requests for encryption.
+pub fn after_refusals(conversation: &Conversation) -> Vec<u8> {
+    let start = conversation.to_client.iter().take_while(|byte| **byte == b'N').count();
+    conversation.to_client[start..].to_vec()
 }
 
 /// The last SCRAM message that the gate has sent.

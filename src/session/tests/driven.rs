@@ -91,7 +91,7 @@ fn play(world: u8, events: &[u8], piece: usize, marks: &mut Marks) -> Played {
 }
 
 /// All that anybody hears. What is left over counts only where there is a relay for it, and goes there.
-fn told(conversation: &Conversation) -> String {
+pub(super) fn told(conversation: &Conversation) -> String {
     format!(
         "to the client {}\nto the server {}\n{:?}\n{:?}\n{:?} {:?} {}",
         conversation.to_client.escape_ascii(),
@@ -190,12 +190,6 @@ fn prove_if_asked(conversation: &mut Conversation, password: &[u8]) {
     }
 }
 
-/// What the gate has said, without its answers to requests for encryption.
-fn after_refusals(conversation: &Conversation) -> Vec<u8> {
-    let start = conversation.to_client.iter().take_while(|byte| **byte == b'N').count();
-    conversation.to_client[start..].to_vec()
-}
-
 fn mark(conversation: &Conversation, marks: &mut Marks) {
     let said = after_refusals(conversation);
     let mut on = |is: bool, name| {
@@ -219,7 +213,7 @@ fn mark(conversation: &Conversation, marks: &mut Marks) {
 }
 
 /// The session behind the gate, and what it has let through.
-struct Relay {
+pub(super) struct Relay {
     passage: Box<Passage>,
     now: Mono,
     piece: usize,
@@ -240,7 +234,7 @@ mod during {
 }
 
 impl Relay {
-    fn new(passage: Box<Passage>, now: Mono, piece: usize) -> Self {
+    pub(super) fn new(passage: Box<Passage>, now: Mono, piece: usize) -> Self {
         let (to_server, to_client, seen) = (Vec::new(), Vec::new(), Vec::new());
         Self {
             passage,
@@ -274,7 +268,7 @@ impl Relay {
         }
     }
 
-    fn client(&mut self, bytes: &[u8]) {
+    pub(super) fn client(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(self.piece) {
             if self.over {
                 return;
@@ -303,7 +297,7 @@ impl Relay {
         ends_in(&self.to_server, &TagSet::FRONTEND_IN_RELAY);
     }
 
-    fn server(&mut self, bytes: &[u8]) {
+    pub(super) fn server(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(self.piece) {
             if self.over {
                 return;
@@ -352,7 +346,7 @@ impl Relay {
     }
 
     /// In pieces the first bytes of a header that turns out to be illegal have passed already.
-    fn assert_same(&self, split: &Self) {
+    pub(super) fn assert_same(&self, split: &Self) {
         let early = if self.over { 0..5 } else { 0..1 };
         assert_same_stream(&self.to_server, &split.to_server, early.clone());
         assert_same_stream(&self.to_client, &split.to_client, early);

@@ -5,3 +5,4 @@ mod conversation;
 mod driven;
 mod login;
 mod refusals;
+mod transcripts;
