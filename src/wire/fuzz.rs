@@ -13,7 +13,7 @@ use super::error::{Fields, encode_fields};
 use super::frame::{FollowError, Follower, Head};
 use super::initial::{Initial, encode_cancel, encode_startup};
 use super::parameters::StartupParameters;
-use super::tag::TagSet;
+use super::tag::{TagSet, backend};
 use super::{WireError, proxy_protocol};
 
 /// A message whose body is `body` and that was decoded without complaint is what the encoder makes of the result.
@@ -94,8 +94,34 @@ pub fn fuzz_follower(data: &[u8]) -> bool {
             let whole = follow([stream].into_iter(), legal);
             let split = follow(stream.chunks(size), legal);
             assert_eq!(whole, split, "chunks of {size}");
+            let told: Vec<_> = whole.0.iter().map(|(tag, length, ..)| (*tag, *length)).collect();
+            assert_eq!((told, whole.1.is_some()), read(stream, legal));
             whole.0.len() > 1
         })
+}
+
+/// The stream read the plain way, message by message: types and lengths, and whether something in it may not be.
+fn read(mut stream: &[u8], legal: &TagSet) -> (Vec<(u8, u32)>, bool) {
+    let mut messages = Vec::new();
+    while let Some((tag, rest)) = stream.split_first() {
+        if !legal.contains(*tag) {
+            return (messages, true);
+        }
+        let Some((length, body)) = rest.split_first_chunk::<4>() else {
+            break;
+        };
+        let length = u32::from_be_bytes(*length);
+        let ready = *tag == backend::READY_FOR_QUERY;
+        if !(4..=1_073_741_827).contains(&length) || (ready && length != 5) {
+            return (messages, true);
+        }
+        if ready && body.is_empty() {
+            break;
+        }
+        messages.push((*tag, length));
+        stream = body.get(length as usize - 4..).unwrap_or_default();
+    }
+    (messages, false)
 }
 
 type Told = (u8, u32, u8, isize);
@@ -145,21 +171,37 @@ pub fn fuzz_assembler(data: &[u8]) -> bool {
 }
 
 fn assemble<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, Option<WireError>) {
+    let most = |tag: u8| tag.is_ascii().then_some(u32::from(tag) * 4);
     let mut assembler = Assembler::new();
     let mut messages = Vec::new();
+    let mut begun = Vec::new();
     for mut chunk in chunks {
         while !chunk.is_empty() {
-            match assembler.take_message(chunk, |tag| tag.is_ascii().then_some(u32::from(tag) * 4)) {
+            match assembler.take_message(chunk, most) {
                 Ok(taken) => {
                     assert!(taken.consumed > 0, "no progress");
-                    messages.extend(taken.message.map(|message| message.whole.to_vec()));
-                    chunk = chunk.get(taken.consumed..).unwrap_or_default();
+                    let (now, later) = chunk.split_at(taken.consumed);
+                    begun.extend_from_slice(now);
+                    assert_within(&begun, most);
+                    if let Some(message) = taken.message {
+                        assert_eq!(message.whole, std::mem::take(&mut begun));
+                        messages.push(message.whole.to_vec());
+                    }
+                    chunk = later;
                 }
                 Err(error) => return (messages, Some(error)),
             }
         }
     }
     (messages, None)
+}
+
+/// A message that is being taken, or has been, may be as long as it says.
+fn assert_within(begun: &[u8], most: impl Fn(u8) -> Option<u32>) {
+    if let Some([tag, length @ ..]) = begun.first_chunk::<5>() {
+        let length = u32::from_be_bytes(*length);
+        assert!(most(*tag).is_some_and(|most| length <= most), "{length} of {tag}");
+    }
 }
 
 /// Bodies of every message with a decoder of its own, both directions. The kinds of message that it could be.

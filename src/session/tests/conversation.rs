@@ -194,6 +194,10 @@ pub struct Conversation {
     pub closed: bool,
     /// Whether the record's writer works.
     pub recording: bool,
+    /// How many events later it tells that a permit is written, and then it always is.
+    pub delay: u8,
+    /// So many events until it does.
+    pub waiting: Option<u8>,
     /// Input that the gate has left for the relay.
     pub left_over: Vec<u8>,
     /// As `left_over`, of the server.
@@ -227,6 +231,8 @@ impl Conversation {
             rereads: 0,
             closed: false,
             recording: true,
+            delay: 0,
+            waiting: None,
             left_over: Vec::new(),
             left_over_of_server: Vec::new(),
         }
@@ -259,6 +265,18 @@ impl Conversation {
         self.drain();
     }
 
+    /// An event has passed.
+    pub fn event(&mut self) {
+        self.waiting = match self.waiting {
+            Some(0) => {
+                self.gate.handle_recorded(&mut self.world, true);
+                self.drain();
+                None
+            }
+            waiting => waiting.map(|events| events - 1),
+        };
+    }
+
     pub fn connected(&mut self) {
         let address = ServerAddress::Ip(([192, 0, 2, 1], 5432).into());
         self.gate
@@ -282,11 +300,13 @@ impl Conversation {
         assert!(!self.closed, "an order behind the close");
         match order {
             Order::RecordAttempt { attempt, tell } => {
-                if !tell || self.recording {
+                if !tell || self.recording || self.delay > 0 {
                     self.attempts.push(*attempt);
                 }
-                if tell {
-                    self.gate.handle_recorded(&mut self.world, self.recording);
+                match (tell, self.delay) {
+                    (false, _) => {}
+                    (true, 0) => self.gate.handle_recorded(&mut self.world, self.recording),
+                    (true, events) => self.waiting = Some(events),
                 }
             }
             Order::RecordEnd(end) => self.ends.push(*end),

@@ -67,13 +67,20 @@ fn play(world: u8, events: &[u8], piece: usize, marks: &mut Marks) -> Played {
     around.candidates = usize::from(world & 1) + 1;
     around.places = u32::from(world & 2 == 0);
     let mut conversation = Conversation::new(around, piece, TlsMode::Off);
+    conversation.delay = world >> 2 & 3;
     let mut script = Script::new(events);
     let mut generation = 1;
     while !script.is_empty() && !conversation.closed && conversation.passage.is_none() {
         generation += 1;
         enter(&mut conversation, &mut script, generation);
         conversation.drain();
+        let unwritten = conversation.waiting.is_some();
+        assert!(
+            !unwritten || conversation.to_server.is_empty(),
+            "a server hears of an attempt that is not written down"
+        );
         check(&conversation);
+        conversation.event();
     }
     mark(&conversation, marks);
     let told = told(&conversation);

@@ -29,14 +29,15 @@ impl Marks {
     pub const SPLIT_MESSAGE: Marks = Marks(1 << 8);
     pub const ESTABLISHED: Marks = Marks(1 << 9);
     pub const HANDSHAKE_REFUSED: Marks = Marks(1 << 10);
+    pub const PADDED: Marks = Marks(1 << 11);
 
     /// What [`fuzz_record`] can reach.
-    pub const OF_RECORDS: Marks = Marks((1 << 9) - 1);
+    pub const OF_RECORDS: Marks = Marks(((1 << 9) - 1) | (1 << 11));
     /// What [`fuzz_handshake`] can reach.
     pub const OF_HANDSHAKES: Marks = Marks(1 << 9 | 1 << 10);
 
     /// What the bits mean, lowest first.
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 12] = [
         "data",
         "data behind a key update",
         "closed",
@@ -48,6 +49,7 @@ impl Marks {
         "split message",
         "established",
         "handshake refused",
+        "padded",
     ];
 
     pub fn names(self) -> impl Iterator<Item = &'static str> {
@@ -224,10 +226,15 @@ impl Game {
                 self.spoiled = true;
                 self.wire.extend_from_slice(script.bytes(64));
             }
-            1 | 2 => {
+            1 => {
                 let data = script.bytes(255);
                 self.sent.extend_from_slice(data);
                 self.say(ContentType::ApplicationData, data);
+            }
+            2 => {
+                let data = script.bytes(255);
+                self.sent.extend_from_slice(data);
+                self.say_padded(data);
             }
             3 => {
                 self.lawful = false;
@@ -264,6 +271,19 @@ impl Game {
         self.peer
             .append(content, bytes, &mut self.wire)
             .unwrap_or_else(|error| panic!("sealing: {error}"));
+    }
+
+    /// Data with zeros behind it, as TLS 1.3 allows to hide its length (RFC 8446 5.4).
+    fn say_padded(&mut self, data: &[u8]) {
+        if self.peer.version() != Version::Tls13 {
+            return self.say(ContentType::ApplicationData, data);
+        }
+        let inner = [data, &[ContentType::ApplicationData as u8], &[0; 9][..data.len() % 10]].concat();
+        self.peer
+            .write
+            .append_inner(&inner, &mut self.wire)
+            .unwrap_or_else(|error| panic!("sealing: {error}"));
+        self.marks.add(Marks::PADDED);
     }
 
     /// A KeyUpdate in one record or in two; lawful where there is such a thing.

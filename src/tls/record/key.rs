@@ -99,19 +99,21 @@ impl RecordKey {
         self.budget < 4 * blocks(MAX_PLAINTEXT + 1) || self.sequence >= u64::MAX - 4
     }
 
-    /// TLS 1.3: seals a whole TLSInnerPlaintext, be it good or bad.
-    #[cfg(test)]
-    pub(super) fn seal_inner(&mut self, inner: &[u8], record: &mut [u8]) {
+    /// TLS 1.3: seals a whole TLSInnerPlaintext, be it good or bad, as a peer might.
+    pub(super) fn append_inner(&mut self, inner: &[u8], out: &mut Vec<u8>) -> Result<(), TlsError> {
         let [.., high, low] = (inner.len() + TAG).to_be_bytes();
         let header = [23, 3, 3, high, low];
-        let (head, rest) = record.split_at_mut(HEADER);
-        let (body, tag) = rest.split_at_mut(inner.len());
-        head.copy_from_slice(&header);
-        let nonce = self.nonce_of(head);
-        self.aead
-            .seal_out_of_place_scatter(nonce, Aad::from(header), inner, body, &[], tag)
-            .unwrap();
+        let mut body = inner.to_vec();
+        let nonce = self.nonce_of(&header);
+        let tag = self
+            .aead
+            .seal_in_place_separate_tag(nonce, Aad::from(header), &mut body)
+            .map_err(|_| internal())?;
         self.spend(inner.len());
+        out.extend_from_slice(&header);
+        out.extend_from_slice(&body);
+        out.extend_from_slice(tag.as_ref());
+        Ok(())
     }
 
     #[cfg(test)]

@@ -393,7 +393,5 @@ fn neighbouring_records_are_relayed_in_place_without_touching_each_other() {
 
 /// Appends a record whose TLSInnerPlaintext (content, type, zeros) is `inner`.
 fn append_inner(link: &mut Link, inner: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    out.resize(start + 5 + inner.len() + 16, 0);
-    link.write.seal_inner(inner, &mut out[start..]);
+    link.write.append_inner(inner, out).unwrap();
 }
