@@ -1,7 +1,14 @@
 //! Clients and what they do all day, through the gate, plain and over TLS, against both PostgreSQL versions.
 
+use std::sync::Arc;
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
 use crate::support::clients::{ConnectionString, node, pgbench, psql, psql_script, python};
 use crate::support::gate::Gate;
+use crate::support::policy::password_of;
 use crate::support::servers::Server;
 
 /// Runs a check plain and over TLS against each server.
@@ -170,15 +177,50 @@ async fn tokio_postgres() {
         let (client, driver) = tokio_postgres::connect(&connection, tokio_postgres::NoTls)
             .await
             .expect("let in");
-        let driver = tokio::spawn(driver);
-        let statement = client.prepare("select $1::int + 1").await.expect("prepared");
-        for number in 0..100_i32 {
-            let row = client.query_one(&statement, &[&number]).await.expect("a row");
-            assert_eq!(row.get::<_, i32>(0), number + 1);
-        }
-        drop(client);
-        driver.await.expect("it ends").expect("well");
+        add_numbers(client, driver).await;
+
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host("127.0.0.1")
+            .port(gate.ports.passwords)
+            .user("alice")
+            .password(password_of("alice"))
+            .dbname(&gate.database.name)
+            .ssl_mode(tokio_postgres::config::SslMode::Require)
+            .channel_binding(tokio_postgres::config::ChannelBinding::Require);
+        let tls = MakeRustlsConnect::new(trusting(&gate));
+        let (client, driver) = config.connect(tls).await.expect("let in over TLS");
+        add_numbers(client, driver).await;
+        let attempt = gate.record.attempt_with("tls.version", "1.3");
+        assert_eq!(attempt["proofs"][0], "scram_sha_256_plus");
     }
+}
+
+async fn add_numbers<S, T>(client: tokio_postgres::Client, driver: tokio_postgres::Connection<S, T>)
+where
+    tokio_postgres::Connection<S, T>: Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
+{
+    let driver = tokio::spawn(driver);
+    let statement = client.prepare("select $1::int + 1").await.expect("prepared");
+    for number in 0..100_i32 {
+        let row = client.query_one(&statement, &[&number]).await.expect("a row");
+        assert_eq!(row.get::<_, i32>(0), number + 1);
+    }
+    drop(client);
+    driver.await.expect("it ends").expect("well");
+}
+
+/// A client that trusts who has signed the gate's certificate, and nobody else.
+fn trusting(gate: &Gate) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    let root = CertificateDer::from_pem_file(&gate.ca).expect("PEM");
+    roots.add(root).expect("a root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }
 
 #[test]
