@@ -1,7 +1,7 @@
 //! The per-core loop: completions to sessions to submissions.
 //!
 //! One [`Core`] per thread owns its ring, its connections and its buffers. `run` has the loop and the one match over
-//! completions; from there `accept`, `receive`, `login`, `relay`, `errand` and `close` each have one part of a
+//! completions; from there `accept`, `receive`, `login`, `handshakes`, `relay`, `errand` and `close` each have one part of a
 //! connection's way, and `transport` has what they all use to move bytes. What cores share stands in [`Shared`] and is
 //! touched when a session begins or ends, never while it relays.
 
@@ -13,6 +13,7 @@ mod close;
 mod connection;
 mod destinations;
 mod errand;
+mod handshakes;
 mod interned;
 mod line;
 mod login;
