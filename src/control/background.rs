@@ -2,12 +2,12 @@
 
 use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
 
-/// A nice value of 19 in the crate's own scale: a seventieth of a core's weight where both want the same CPU, and all of a CPU
-/// that nobody else wants.
-const BACKGROUND: u8 = 0;
+/// A nice value of 9 in the crate's own scale: a tenth of a core's weight where both want the same CPU, and all of a CPU that
+/// nobody else wants.
+const BACKGROUND: u8 = 25;
 
 /// Does the work on a thread of lower priority and waits for it. Only for what takes long anyhow: on a machine that is
-/// driven to its end it takes many times as long.
+/// driven to its end it takes several times as long.
 ///
 /// A thread of its own, since an unprivileged process cannot take a lowered priority back.
 pub fn in_background<T: Send>(work: impl FnOnce() -> T + Send) -> T {

@@ -208,16 +208,21 @@ fn outcome_of_thief(tls: &ServerTls, thief: &Leaf) -> &'static str {
     connect(&upstream, "db.example", &mut peer).map_or_else(|error| error.as_str(), |_| "")
 }
 
-#[test]
-fn a_server_that_asks_gets_the_roles_certificate() {
-    let clients = Authority::new("clients");
-    let own = clients.leaf(&["postern"]);
+/// Towards servers with this certificate of ours.
+fn showing(own: &Leaf) -> UpstreamTls {
     let key = Secret::new(own.key.clone().into_bytes());
     let certificate = ClientCertificate {
         chain: own.chain.as_bytes(),
         key: &key,
     };
-    let upstream = UpstreamTls::new(&require(), Some(certificate)).unwrap();
+    UpstreamTls::new(&require(), Some(certificate)).unwrap()
+}
+
+#[test]
+fn a_server_that_asks_gets_the_roles_certificate() {
+    let clients = Authority::new("clients");
+    let own = clients.leaf(&["postern"]);
+    let upstream = showing(&own);
     for suite in BOTH {
         let server = Authority::new("servers").leaf(&["db.example"]);
         let mut peer = Peer::server(server_config(suite, &server, Some(&clients)));
@@ -234,12 +239,7 @@ fn a_server_that_asks_gets_the_roles_certificate() {
 fn a_certificate_that_no_server_asked_for_was_not_shown() {
     let clients = Authority::new("clients");
     let own = clients.leaf(&["postern"]);
-    let key = Secret::new(own.key.clone().into_bytes());
-    let certificate = ClientCertificate {
-        chain: own.chain.as_bytes(),
-        key: &key,
-    };
-    let upstream = UpstreamTls::new(&require(), Some(certificate)).unwrap();
+    let upstream = showing(&own);
     for suite in BOTH {
         let server = Authority::new("servers").leaf(&["db.example"]);
         // One that asks comes between: what one handshake showed says nothing of the next.
