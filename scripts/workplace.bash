@@ -44,9 +44,13 @@ as_unprivileged() {
     fi
 }
 
-# A TCP port of 127.0.0.1 that nobody has right now.
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+# So many TCP ports of 127.0.0.1 that nobody has right now, no two alike: each is held until the last has been found.
+free_ports() {
+    python3 - "$1" <<'PYTHON'
+import socket, sys
+held = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]))]
+print(*(listener.getsockname()[1] for listener in held))
+PYTHON
 }
 
 # Ends a process that we started, by its number: asks, waits up to 10 seconds, then kills.

@@ -59,7 +59,7 @@ pub fn measure(options: &Options) -> Result<(), Failure> {
 fn with_own_gate(options: &Options, directory: &Path) -> Result<(), Failure> {
     // Huge pages would bring two megabytes of a table with its first entry, and hide the others' memory in RSS at 0.
     nix::sys::prctl::set_thp_disable(true)?;
-    let (server, gate) = (free_port()?, free_port()?);
+    let [server, gate] = free_ports()?;
     write_configuration(options, directory, server, gate)?;
     let mut fake = Command::new(std::env::current_exe()?);
     fake.args(["fake-postgres", "--port", &server.to_string()]);
@@ -177,6 +177,12 @@ fn start(command: &mut Command, port: u16) -> Result<Running, Failure> {
     Ok(running)
 }
 
-fn free_port() -> Result<u16, Failure> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+/// TCP ports of 127.0.0.1 that nobody has right now. Both are held until the second has been found, so that they differ.
+fn free_ports() -> Result<[u16; 2], Failure> {
+    let held = [
+        std::net::TcpListener::bind(("127.0.0.1", 0))?,
+        std::net::TcpListener::bind(("127.0.0.1", 0))?,
+    ];
+    let [first, second] = &held;
+    Ok([first.local_addr()?.port(), second.local_addr()?.port()])
 }

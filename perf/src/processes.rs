@@ -1,7 +1,7 @@
 //! Processes that the harness starts, and ends by number.
 
 use std::fs::File;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -67,7 +67,18 @@ pub fn unprivileged(program: &Path, user: Option<&str>) -> Command {
 
 /// A TCP port of 127.0.0.1 that nobody has right now.
 pub fn free_port() -> Result<u16, Failure> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    free_ports().map(|[port]| port)
+}
+
+/// So many of them, no two alike.
+pub fn free_ports<const N: usize>() -> Result<[u16; N], Failure> {
+    // Each is held until the last has been found: a port let go of may be given out again.
+    let held = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)));
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(held) {
+        *port = listener?.local_addr()?.port();
+    }
+    Ok(ports)
 }
 
 /// Lets all threads of the process, those of its children, and what it forks from now on, run on these CPUs only (`0` or

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Removed with its content when the test ends; kept where it fails, so that log and record can be read.
@@ -88,9 +88,24 @@ pub fn unique() -> String {
     format!("{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// A port that nobody has right now and that no other test of this process gets.
+///
+/// Below the range out of which Linux serves `bind` to port 0 and the near end of connections: a port of that range may be
+/// taken by any of them until the gate binds it.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+    const PORTS: std::ops::Range<u16> = 10_000..32_768;
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    let width = u32::from(PORTS.end - PORTS.start);
+    // Another run beside this one begins somewhere else.
+    let begin = std::process::id().wrapping_mul(997) % width;
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let offset = (begin + u32::from(count)) % width;
+        let port = PORTS.start + u16::try_from(offset).expect("less than the width");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Asks until there is an answer.

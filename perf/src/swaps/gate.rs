@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use postern_perf::Failure;
-use postern_perf::processes::{Running, free_port};
+use postern_perf::processes::{Running, free_ports};
 
 pub struct Gate {
     process: Running,
@@ -34,7 +34,7 @@ impl Gate {
         for (number, bytes) in snapshots.iter().enumerate() {
             write(&directory.join(format!("snapshots/{number}")), bytes)?;
         }
-        let (port, admin) = (free_port()?, free_port()?);
+        let [port, admin] = free_ports()?;
         write(&directory.join("postern.toml"), configuration(port, admin).as_bytes())?;
         drop_in(&directory, 0)?;
         let mut command = Command::new(postern);
