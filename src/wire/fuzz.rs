@@ -249,9 +249,15 @@ pub fn fuzz_bodies(body: &[u8]) -> Vec<&'static str> {
         .collect()
 }
 
-/// PROXY protocol headers: a prefix never says more than the whole.
+/// PROXY protocol headers: a prefix never says more than the whole, and nothing beyond the cap is taken or waited for.
 pub fn fuzz_proxy_protocol(data: &[u8]) -> bool {
     let whole = proxy_protocol::decode(data);
+    if let (Ok(header), Some([.., high, low])) = (whole, data.first_chunk::<16>()) {
+        let length = 16 + usize::from(u16::from_be_bytes([*high, *low]));
+        assert!(length <= proxy_protocol::MAX_HEADER, "a header of {length} bytes");
+        let consumed = header.map(|header| header.consumed);
+        assert_eq!(consumed, (length <= data.len()).then_some(length));
+    }
     for length in 0..data.len().min(64) {
         match (proxy_protocol::decode(data.get(..length).unwrap_or_default()), whole) {
             (Ok(None), _) => (),

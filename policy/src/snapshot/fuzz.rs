@@ -35,6 +35,7 @@ const SEALED: u8 = 1;
 const RAW: u8 = 2;
 
 const FLIP: u8 = 0;
+const ADD: u8 = 2;
 const CUT: u8 = 4;
 
 #[test]
@@ -110,7 +111,7 @@ fn edited(original: &[u8], edits: &[u8], fixed: usize) -> Vec<u8> {
         match operation % 5 {
             FLIP => bytes[at] ^= value,
             1 => bytes[at] = value,
-            2 => bytes[at] = bytes[at].wrapping_add(value),
+            ADD => bytes[at] = bytes[at].wrapping_add(value),
             // Another number of the same archive, from nearby: a reference that leads somewhere else.
             3 => {
                 let from = fixed + (at - fixed + 4 * usize::from(value)) % (within + 1);
@@ -226,6 +227,9 @@ fn generated(original: &[u8]) -> Vec<Entry> {
         ("no-magic".to_owned(), vec![UNSEALED, FLIP, 0, 0, 1]),
         ("version".to_owned(), vec![UNSEALED, FLIP, 0, 8, 1]),
         ("length".to_owned(), vec![UNSEALED, CUT, 1, 0, 0]),
+        // The hash is right still: it is of the archive.
+        ("length-says-less".to_owned(), vec![UNSEALED, ADD, 0, 17, 255]),
+        ("length-says-more".to_owned(), vec![UNSEALED, ADD, 0, 17, 1]),
         ("hash".to_owned(), vec![UNSEALED, FLIP, 1, 0, 1]),
         ("empty".to_owned(), vec![RAW]),
     ];

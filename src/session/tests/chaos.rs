@@ -121,12 +121,31 @@ pub fn check(conversation: &Conversation) {
         assert_eq!(conversation.attempts.len(), 1, "whoever came is on record");
         assert_eq!(conversation.ends.len(), permitted, "a session that is over has its end");
     }
+    if let Some(passage) = &conversation.passage {
+        let generation = conversation.world.in_force.snapshot.generation();
+        assert_eq!(passage.standing.generation, generation, "judged by the policy in force");
+        assert!(
+            is_let_in(&after_refusals(conversation)),
+            "relay before AuthenticationOk"
+        );
+    }
     assert!(
         !conversation
             .to_server
             .windows(PASSWORD.len())
             .any(|window| window == PASSWORD)
     );
+}
+
+/// What a client has heard has AuthenticationOk in it once, and ReadyForQuery at its end.
+fn is_let_in(said: &[u8]) -> bool {
+    let (mut rest, mut oks, mut last) = (said, 0, 0);
+    while let Some(([tag, length @ ..], behind)) = rest.split_first_chunk::<5>() {
+        let (body, behind) = behind.split_at(u32::from_be_bytes(*length) as usize - 4);
+        oks += usize::from((*tag, body) == (b'R', &[0; 4]));
+        (last, rest) = (*tag, behind);
+    }
+    oks == 1 && last == b'Z' && rest.is_empty()
 }
 
 proptest! {

@@ -158,12 +158,15 @@ fn enter(conversation: &mut Conversation, script: &mut Script<'_>, generation: u
         before::SERVER_BYTES => conversation.server(script.bytes()),
         before::TIME => conversation.time(u64::from(script.number())),
         before::SWAP => {
-            let mut next = model();
-            if script.byte() & 1 == 0 {
+            let (mut next, choice) = (model(), script.byte());
+            if choice & 1 == 0 {
                 next.grants.clear();
             }
             conversation.world.in_force = in_force(&next, generation);
-            conversation.gate.handle_policy_changed(&mut conversation.world);
+            // The core may not have told its gates yet.
+            if choice & 2 == 0 {
+                conversation.gate.handle_policy_changed(&mut conversation.world);
+            }
         }
         before::CANCEL_DONE => conversation
             .gate
@@ -466,6 +469,14 @@ fn generated() -> Vec<Entry> {
         (
             "swap-takes",
             vec![5, 0, STARTUP, 0, PROVE, CONNECTED, SWAP, 0, GREETING],
+        ),
+        (
+            "swap-untold-keeps",
+            vec![5, 0, STARTUP, 0, PROVE, CONNECTED, SWAP, 3, GREETING],
+        ),
+        (
+            "swap-untold-takes",
+            vec![5, 0, STARTUP, 0, PROVE, CONNECTED, SWAP, 2, GREETING],
         ),
         (
             "early-query",

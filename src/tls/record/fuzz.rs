@@ -4,12 +4,14 @@
 //! The bytes are a script for a peer that holds the right keys: so the states behind the cipher are reached, which
 //! random records never would. What each run saw comes back as [`Marks`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use postern_policy::model::{ServerTls, ServerTlsMode};
 use rustls::crypto::cipher::{AeadKey, Iv};
 use rustls::{ConnectionTrafficSecrets, ExtractedSecrets};
 
+use super::key::MAX_PLAINTEXT;
 use super::{ContentType, Link, Opened, Reading, RecordAssembler, RecordKey, Schedule};
 use crate::tls::{Handshake, ListenerTls, MAX_RECORD, TlsError, UpstreamTls, Version, Violation};
 
@@ -89,6 +91,7 @@ pub fn fuzz_record(listener: &Arc<ListenerTls>, data: &[u8]) -> Marks {
     game.deliver(usize::MAX);
     if !game.spoiled && game.link.reading == Reading::Open {
         assert_eq!(game.got, game.sent, "plaintext was lost");
+        assert!(!game.illegal, "what must end the connection was taken");
     }
     game.marks
 }
@@ -199,8 +202,12 @@ struct Game {
     spoiled: bool,
     /// The peer has said nothing but data and KeyUpdates.
     lawful: bool,
+    /// The peer has said what must end the connection.
+    illegal: bool,
     /// The peer has changed its key.
     rolled: bool,
+    /// Records that the link has sealed of one plaintext: under nonces that never repeat no two are equal.
+    probes: BTreeSet<Vec<u8>>,
     marks: Marks,
 }
 
@@ -215,13 +222,15 @@ impl Game {
             got,
             spoiled: false,
             lawful: true,
+            illegal: false,
             rolled: false,
+            probes: BTreeSet::new(),
             marks: Marks(0),
         }
     }
 
     fn act(&mut self, script: &mut Script<'_>) {
-        match script.byte() % 9 {
+        match script.byte() % 11 {
             0 => {
                 self.spoiled = true;
                 self.wire.extend_from_slice(script.bytes(64));
@@ -262,7 +271,9 @@ impl Game {
                 let description = descriptions[usize::from(script.byte()) % descriptions.len()];
                 self.say(ContentType::Alert, &[script.byte() % 3, description]);
             }
-            _ => self.answer(script),
+            8 => self.answer(script),
+            9 => self.say_about_the_longest(script.byte()),
+            _ => self.key_update_and_more(script.bytes(16)),
         }
     }
 
@@ -284,6 +295,28 @@ impl Game {
             .append_inner(&inner, &mut self.wire)
             .unwrap_or_else(|error| panic!("sealing: {error}"));
         self.marks.add(Marks::PADDED);
+    }
+
+    /// A record of the longest plaintext, or a few bytes less or more.
+    fn say_about_the_longest(&mut self, choice: u8) {
+        let data = vec![choice; MAX_PLAINTEXT - 8 + usize::from(choice % 17)];
+        if data.len() > MAX_PLAINTEXT {
+            self.forbid();
+        } else {
+            self.sent.extend_from_slice(&data);
+        }
+        self.say(ContentType::ApplicationData, &data);
+    }
+
+    /// No message may stand behind a KeyUpdate in its record: it would lie around the change of keys.
+    fn key_update_and_more(&mut self, more: &[u8]) {
+        self.forbid();
+        self.say(ContentType::Handshake, &[&[24, 0, 0, 1, 0], more, &[24]].concat());
+    }
+
+    fn forbid(&mut self) {
+        self.lawful = false;
+        self.illegal = true;
     }
 
     /// A KeyUpdate in one record or in two; lawful where there is such a thing.
@@ -345,6 +378,12 @@ impl Game {
                 }
                 Opened::Data { plaintext, consumed } => {
                     assert!(!plaintext.is_empty() && plaintext.end <= consumed && consumed <= length);
+                    assert!(
+                        plaintext.len() <= MAX_PLAINTEXT,
+                        "{} bytes of plaintext",
+                        plaintext.len()
+                    );
+                    assert!(self.link.partial.is_empty(), "data inside of a handshake message");
                     self.got.extend_from_slice(&rest[plaintext]);
                     self.marks.add(if self.rolled && !self.spoiled {
                         Marks::KEY_UPDATE
@@ -389,6 +428,7 @@ impl Game {
         let data = script.bytes(255);
         let sealed = self.link.seal(data, &mut out);
         assert!(sealed.is_ok() || self.link.write_closed);
+        let data = [data, self.probe(&mut out)].concat();
         let mut heard = Vec::new();
         let mut rest = out.as_mut_slice();
         while !rest.is_empty() {
@@ -410,6 +450,19 @@ impl Game {
             }
         }
         assert!(sealed.is_err() || heard == data || self.peer.reading != Reading::Open);
+    }
+
+    /// The same plaintext twice; gives what the peer must hear of it.
+    fn probe(&mut self, out: &mut Vec<u8>) -> &'static [u8] {
+        if self.link.write_closed || self.link.owes() {
+            return b"";
+        }
+        for _ in 0..2 {
+            let start = out.len();
+            assert!(self.link.seal(b"probe", out).is_ok());
+            assert!(self.probes.insert(out[start..].to_vec()), "a nonce was used twice");
+        }
+        b"probeprobe"
     }
 
     fn failed(&mut self, error: &TlsError) {

@@ -14,7 +14,7 @@ use crate::tls::error::{Misuse, TlsError, Violation};
 
 const TAG: usize = 16;
 const EXPLICIT_NONCE: usize = 8;
-const MAX_PLAINTEXT: usize = 16_384;
+pub(super) const MAX_PLAINTEXT: usize = 16_384;
 
 /// AES-GCM stays safe (advantage under 2^-60, the bound behind RFC 8446 5.5) while blocks plus records stay under
 /// 2^34.5. The RFC writes it as 2^24.5 records because it assumes full ones; counting blocks lets a session of small
