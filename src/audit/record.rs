@@ -217,7 +217,7 @@ pub struct Server {
     pub process: Option<u32>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ServerAddress {
     Ip(SocketAddr),
     /// Path of the socket, as the policy wrote it.

@@ -4,7 +4,7 @@ use crate::audit::Reason;
 use crate::ring::Tag;
 use crate::time::Mono;
 
-use super::connection::{Front, Phase};
+use super::connection::{Connection, Front, Phase};
 use super::line::{Receive, Side, Socket};
 use super::run::{Core, Operation, tag};
 
@@ -110,10 +110,14 @@ impl Core {
         if !closed || !matches!(connection.phase, Phase::Closing { .. }) {
             return;
         }
-        let errand = connection.is_errand;
-        self.table.remove(index);
-        if !errand {
-            self.shared.places.release(usize::from(self.id));
+        match self.table.remove(index) {
+            Some(Connection {
+                is_errand: true,
+                destination,
+                ..
+            }) => destination.iter().for_each(|to| self.errands.leave(&to.server)),
+            Some(_) => self.shared.places.release(usize::from(self.id)),
+            None => {}
         }
     }
 

@@ -23,11 +23,11 @@ pub struct Connection {
     pub phase: Phase,
     /// The place among "sessions at once", from the permit to the end.
     pub admission: Option<admission::Key>,
-    /// Where the server connection leads, for cancels.
+    /// Where the server connection leads, for cancels; of an errand, where it leads itself.
     pub destination: Option<Arc<Destination>>,
     /// The earliest call that stands in the timers; `Mono(u64::MAX)` when none does.
     pub wake_at: Mono,
-    /// A cancel of our own making: it has no place to give back.
+    /// A cancel on its way: it has no place to give back.
     pub is_errand: bool,
 }
 

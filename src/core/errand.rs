@@ -18,8 +18,14 @@ use super::line::{Side, TlsLine};
 use super::reference::SessionReference;
 use super::run::Core;
 
-/// From the request to the server's close, milliseconds.
+/// From an errand's begin to the server's close, and from a client's request to the begin, milliseconds.
 const ERRAND: u64 = 5_000;
+
+/// How long a cancel for a session that was ended by force may wait for its turn, milliseconds: thousands of them may go to one
+/// server.
+const PATIENCE: u64 = 60_000;
+
+const ERRANDS_PER_TURN: u32 = 64;
 
 /// Cancel requests per second and core that are looked at; guessing keys is slow then, and a storm stays small.
 const CANCELS_PER_SECOND: u32 = 1_000;
@@ -33,6 +39,7 @@ pub struct Errand {
     step: Step,
     /// The connection that asked, to be told what came of it; none when the gate itself wants the query ended.
     requester: Option<SessionReference>,
+    /// Until the errand begins, when it is too late for that; then when it has failed.
     pub deadline: Mono,
 }
 
@@ -94,7 +101,19 @@ impl Core {
             }
         });
         match found {
-            Some((key, destination, target)) => self.start_errand(key, destination, target, requester),
+            Some((key, destination, target)) => {
+                let errand = Errand {
+                    key,
+                    target,
+                    step: Step::Connecting,
+                    requester,
+                    deadline: self
+                        .now
+                        .after_millis(if requester.is_some() { ERRAND } else { PATIENCE }),
+                    destination,
+                };
+                self.errands.enter(errand.destination.server.clone(), Box::new(errand));
+            }
             None => self.tell_requester(requester, Reason::CancelNoMatch, None),
         }
     }
@@ -106,23 +125,23 @@ impl Core {
         }
     }
 
-    fn start_errand(
-        &mut self,
-        key: UpstreamCancelKey,
-        destination: Arc<Destination>,
-        target: SessionId,
-        requester: Option<SessionReference>,
-    ) {
-        let (core, deadline) = (self.id, self.now.after_millis(ERRAND));
-        let errand = Errand {
-            key,
-            destination: destination.clone(),
-            target,
-            step: Step::Connecting,
-            requester,
-            deadline,
-        };
-        let index = self.table.insert(|index, generation| {
+    /// Begins errands whose turn has come; a few in one turn of the ring, since each makes a socket.
+    pub(super) fn begin_errands(&mut self) {
+        for _ in 0..ERRANDS_PER_TURN {
+            match self.errands.next() {
+                Some(errand) => self.begin_errand(errand),
+                None => return,
+            }
+        }
+    }
+
+    fn begin_errand(&mut self, mut errand: Box<Errand>) {
+        let (core, destination) = (self.id, errand.destination.clone());
+        let (requester, target) = (errand.requester, errand.target);
+        let too_late = errand.deadline <= self.now;
+        errand.deadline = self.now.after_millis(ERRAND);
+        let deadline = errand.deadline;
+        let begin = |index, generation| {
             let reference = SessionReference {
                 core,
                 index,
@@ -130,10 +149,12 @@ impl Core {
             };
             Connection {
                 is_errand: true,
-                ..Connection::new(reference, Phase::Errand(Box::new(errand)))
+                destination: Some(destination.clone()),
+                ..Connection::new(reference, Phase::Errand(errand))
             }
-        });
-        let Some(index) = index else {
+        };
+        let Some(index) = (!too_late).then(|| self.table.insert(begin)).flatten() else {
+            self.errands.leave(&destination.server);
             return self.tell_requester(requester, Reason::CancelFailed, Some(target));
         };
         match socket::connecting(&destination.address).and_then(|fd| self.open_line(index, Side::Server, fd)) {

@@ -11,7 +11,7 @@ use super::connection::{Front, Phase};
 use super::reference::SessionReference;
 use super::run::Core;
 
-/// From being told to stop to the core's end, milliseconds: a session's last error waits up to a second for a boundary of
+/// From the drain's deadline to the core's end, milliseconds: a session's last error waits up to a second for a boundary of
 /// the server's stream, and up to another to be taken.
 const LAST_WORDS: u64 = 2_500;
 
@@ -78,15 +78,18 @@ impl Core {
         }
     }
 
-    /// Everybody is told, and then the core ends, whatever a peer still takes.
+    /// As if the drain's deadline had come; where it has, there is nothing to hurry.
     fn stop(&mut self) {
-        self.drain(Duration::ZERO);
-        self.stop_at = Some(self.now.after_millis(LAST_WORDS));
+        if self.stop_at.is_none() {
+            self.drain(Duration::ZERO);
+        }
     }
 
-    /// The drain's time is up: whoever is still there is told, and has as long to hear it as any session that is ended.
+    /// The drain's time is up: everybody who is still there is told, and then the core ends, whatever a peer still takes.
+    /// Cancels go on for as long: the queries of these sessions are among what they are to end.
     pub(super) fn end_everyone(&mut self) {
         self.draining = Some(Mono(u64::MAX));
+        self.stop_at = Some(self.now.after_millis(LAST_WORDS));
         for index in 0..self.table.reach() {
             match self.table.get(index).map(|connection| &connection.phase) {
                 Some(Phase::Relay(passage)) if passage.ending().is_none() => self.force_end(index, EndReason::Drain),
@@ -97,8 +100,7 @@ impl Core {
                         self.refuse_proxy(index, proxy, Reason::Draining);
                     }
                 },
-                Some(Phase::Errand(_)) => self.finish(index),
-                Some(Phase::Relay(_) | Phase::Closing { .. }) | None => {}
+                Some(Phase::Relay(_) | Phase::Errand(_) | Phase::Closing { .. }) | None => {}
             }
         }
     }

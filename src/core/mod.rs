@@ -15,6 +15,7 @@ mod destinations;
 mod errand;
 mod handshakes;
 mod interned;
+mod lanes;
 mod line;
 mod login;
 mod messages;

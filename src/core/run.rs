@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::audit::SessionIds;
+use crate::audit::{ServerAddress, SessionIds};
 use crate::in_force::InForce;
 use crate::inbox::Inbox;
 use crate::metrics::{CoreMetrics, Latencies};
@@ -13,7 +13,9 @@ use crate::ring::{Completion, Group, Outcome, Ring, Segment, Slot, Tag, TurnErro
 use crate::time::{Mono, Utc};
 
 use super::destinations::Destinations;
+use super::errand::Errand;
 use super::interned::Interned;
+use super::lanes::Lanes;
 use super::line::{Queue, Side};
 use super::shared::Shared;
 use super::table::Table;
@@ -57,10 +59,12 @@ pub struct Core {
     pub(super) stalled: Vec<u32>,
     /// Try again on these at this moment.
     pub(super) accept_again: Option<Mono>,
-    /// When the core ends, whoever is still there; once it was told to stop.
+    /// When the core ends, whoever is still there; once the drain's deadline has come.
     pub(super) stop_at: Option<Mono>,
     pub(super) next_generation: u16,
     pub(super) cancel_budget: super::errand::Budget,
+    /// Cancels that wait for their turn.
+    pub(super) errands: Lanes<ServerAddress, Box<Errand>>,
 }
 
 /// What a completion is about; the operation byte of its tag.
@@ -104,6 +108,7 @@ impl Core {
             self.read_inbox();
             self.fire_timers();
             self.recheck_slice();
+            self.begin_errands();
             self.accept_again();
             self.feed_the_starved();
             self.flush_lines();
@@ -174,7 +179,7 @@ impl Core {
     }
 
     fn wait(&self) -> Duration {
-        if self.recheck.is_some() {
+        if self.recheck.is_some() || self.errands.is_ready() {
             return Duration::ZERO;
         }
         let deadlines = [self.timers.next(), self.draining, self.stop_at, self.accept_again];
@@ -184,7 +189,8 @@ impl Core {
 
     fn is_over(&self) -> bool {
         let out_of_time = self.stop_at.is_some_and(|at| at <= self.now);
-        out_of_time || (self.draining.is_some() && self.table.open() == 0)
+        let idle = self.table.open() == 0 && !self.errands.is_ready();
+        out_of_time || (self.draining.is_some() && idle)
     }
 
     /// After a swap every connection is looked at again, a slice per turn.

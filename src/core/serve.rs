@@ -48,7 +48,7 @@ pub enum StartFailed {
     Thread(std::io::Error),
 }
 
-/// Connections of a core that are no sessions: refusals and cancels on their way.
+/// Connections of a core that are no sessions: refusals, and cancels on their way to six servers at once.
 const SPARE_CONNECTIONS: u32 = super::places::SPARE + 192;
 
 /// Binds every listener, starts a thread for each core, and returns once all of them accept or one could not start.
@@ -204,5 +204,6 @@ fn make(
         stop_at: None,
         next_generation: 0,
         cancel_budget: super::errand::Budget::default(),
+        errands: super::lanes::Lanes::new(),
     })
 }

@@ -15,6 +15,16 @@ use crate::support::servers::{MARKER, Server};
 
 const SOON: Duration = Duration::from_secs(5);
 
+/// Queries of the gate's sessions that sleep, by the server's own word.
+fn sleeping(gate: &Gate) -> u32 {
+    let sql = format!(
+        "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and usename = '{}'",
+        gate.database.name
+    );
+    let count = gate.database.server.sql("postgres", &sql);
+    count.parse().expect("a count")
+}
+
 #[test]
 fn a_grant_dropped_in_lets_in_and_taken_out_ends_the_session_and_its_query() {
     for server in Server::both() {
@@ -29,20 +39,12 @@ fn a_grant_dropped_in_lets_in_and_taken_out_ends_the_session_and_its_query() {
         let mut sleeper = spawn_psql(&bob);
         let input = sleeper.stdin.as_mut().expect("a pipe");
         input.write_all(b"select pg_sleep(600);\n").expect("psql reads");
-        let sleeping =
-            "select count(*) from pg_stat_activity where query like 'select pg_sleep(600)%' and state = 'active'
-                        and usename = current_setting('postern.test', true)";
-        let sleeping = sleeping.replace(
-            "current_setting('postern.test', true)",
-            &format!("'{}'", gate.database.name),
-        );
-        let count = || gate.database.server.sql("postgres", &sleeping);
-        wait_for("the query runs", SOON, || (count() == "1").then_some(()));
+        wait_for("the query runs", SOON, || (sleeping(&gate) == 1).then_some(()));
 
         gate.policy.take_out("bob");
         let taken = Instant::now();
         wait_for("the query is gone from the server", SOON, || {
-            (count() == "0").then_some(())
+            (sleeping(&gate) == 0).then_some(())
         });
         // One second for the gate, and the debounce of the directory.
         assert!(taken.elapsed() < Duration::from_millis(2000), "{:?}", taken.elapsed());
@@ -211,6 +213,29 @@ fn one_grant_in_a_hundred_taken_out_under_load_ends_one_session() {
     });
     assert_eq!(revoked.len(), 1, "{revoked:?}");
     assert_eq!(at(&revoked[0], "identity"), names[LOST]);
+}
+
+/// More queries than cancels go to one server at once.
+#[test]
+fn a_permission_withdrawn_from_a_hundred_sessions_ends_every_query() {
+    const SESSIONS: u32 = 100;
+    let gate = Gate::before(Server::of_version(15).database());
+    gate.policy.drop_in("bob", &grant("bob", &["bob"], &gate.database, ""));
+    let bob = gate.plain("bob").and_password();
+    wait_for("bob is let in", SOON, || psql(&bob, "select 1").ok.then_some(()));
+    let script = gate.place.write("sleep.sql", "select pg_sleep(100);\n");
+    let script = script.to_str().expect("UTF-8").to_owned();
+    let load = std::thread::spawn(move || pgbench(&bob, &["-n", "-c", &SESSIONS.to_string(), "-f", &script]));
+    wait_for("all of them sleep", Duration::from_secs(20), || {
+        (sleeping(&gate) == SESSIONS).then_some(())
+    });
+
+    gate.policy.take_out("bob");
+    wait_for("none of them sleeps", SOON, || (sleeping(&gate) == 0).then_some(()));
+    load.join().expect("pgbench ran").ill();
+    let ends = gate.record.events("end");
+    let revoked = ends.iter().filter(|end| at(end, "how") == "policy_changed");
+    assert_eq!(revoked.count(), SESSIONS as usize);
 }
 
 #[test]

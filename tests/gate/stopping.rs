@@ -93,6 +93,10 @@ fn a_second_sigterm_tells_everybody_and_records_every_end() {
         at(&gate.record.attempt_with("reason", "draining"), "asked.user"),
         "alice"
     );
+    // A server process does not notice that its client has gone while it sleeps: it was cancelled.
+    wait_for("no query of theirs goes on", Duration::from_secs(5), || {
+        (gate.database.sessions() == 0).then_some(())
+    });
     let ends = gate.record.events("end");
     assert_eq!(ends.len(), 3, "{ends:?}");
     for end in ends {

@@ -82,7 +82,8 @@ impl Watch {
                     forced: false,
                 });
             }
-            Some(_) => self.force(control),
+            Some(Ending { forced: false, .. }) => self.force(control),
+            Some(Ending { forced: true, .. }) => {}
         }
     }
 
