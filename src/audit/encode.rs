@@ -52,6 +52,7 @@ fn write_attempt(line: &mut Object<'_>, attempt: &Attempt) {
     line.optional_text("role", attempt.role.as_deref());
     line.optional_text("cluster", attempt.cluster.as_deref());
     write_server(line, attempt.server.as_ref(), attempt.server_error.as_ref());
+    line.optional_text("detail", attempt.detail.as_deref().map(capped));
     write_sqlstate(line, attempt.sqlstate);
     if let Some(target) = attempt.target {
         line.plain_text("target", target);
@@ -71,6 +72,7 @@ fn write_end(line: &mut Object<'_>, end: &End) {
     line.optional_text("role", end.role.as_deref());
     line.optional_text("cluster", end.cluster.as_deref());
     write_server(line, end.server.as_ref(), end.server_error.as_ref());
+    line.optional_text("detail", end.detail.as_deref().map(capped));
     write_sqlstate(line, end.sqlstate);
     line.object("micros", |micros| {
         micros.optional_number("upstream", end.upstream_micros);

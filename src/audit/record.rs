@@ -56,6 +56,8 @@ pub struct Attempt {
     /// Known here only when the server answered before the outcome; the end record has it in any case.
     pub server: Option<Server>,
     pub server_error: Option<ServerError>,
+    /// Why the TLS handshake with the client failed, in words.
+    pub detail: Option<Box<str>>,
     /// SQLSTATE of the error that the client was told.
     pub sqlstate: Option<[u8; 5]>,
     /// For a cancel: the session that it meant.
@@ -87,6 +89,7 @@ impl Attempt {
             cluster: None,
             server: None,
             server_error: None,
+            detail: None,
             sqlstate: None,
             target: None,
             policy: None,
@@ -113,6 +116,8 @@ pub struct End {
     pub server: Option<Server>,
     /// The FATAL error with which the server ended the session, or refused the login.
     pub server_error: Option<ServerError>,
+    /// Why there was no login at the server, in words, where the server has not said so itself.
+    pub detail: Option<Box<str>>,
     /// SQLSTATE of the error that the gate itself sent last.
     pub sqlstate: Option<[u8; 5]>,
     /// Microseconds in the server's login, connecting included.
@@ -138,6 +143,7 @@ impl End {
             cluster: None,
             server: None,
             server_error: None,
+            detail: None,
             sqlstate: None,
             upstream_micros: None,
             duration_micros: 0,

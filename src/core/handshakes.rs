@@ -2,7 +2,7 @@
 
 use crate::metrics::{HandshakeResult, Stage, UpstreamResult};
 use crate::session::ClientTls;
-use crate::tls::{Established, Handshake, HandshakeFacts, Version};
+use crate::tls::{Established, Handshake, HandshakeFacts, TlsError, Version};
 
 use super::connection::Phase;
 use super::line::{Side, TlsLine};
@@ -30,9 +30,9 @@ impl Core {
                 self.gate(index, |gate, around| gate.handle_client_tls(around, client_tls(facts)));
                 self.client_bytes(index, bytes.get(consumed..).unwrap_or_default());
             }
-            Err(()) => {
+            Err(error) => {
                 self.metrics().tls_handshakes.one(HandshakeResult::Failed);
-                self.gate(index, |gate, around| gate.handle_client_tls_failed(around));
+                self.gate(index, |gate, around| gate.handle_client_tls_failed(around, &error));
             }
         }
     }
@@ -53,9 +53,9 @@ impl Core {
                 let rest = bytes.get(consumed..).unwrap_or_default();
                 self.in_own_buffers(index, rest, Self::server_segment);
             }
-            Err(()) => {
+            Err(error) => {
                 self.metrics().upstream_connects.one(UpstreamResult::TlsFailed);
-                self.gate(index, |gate, around| gate.handle_server_tls_failed(around));
+                self.gate(index, |gate, around| gate.handle_server_tls_failed(around, &error));
             }
         }
     }
@@ -67,7 +67,7 @@ impl Core {
         index: u32,
         side: Side,
         bytes: &[u8],
-    ) -> Option<(Result<(usize, Option<Established>), ()>, Vec<u8>)> {
+    ) -> Option<(Result<(usize, Option<Established>), TlsError>, Vec<u8>)> {
         let login = self.login(index)?;
         let place = match side {
             Side::Client => &mut login.client_handshake,
@@ -84,8 +84,7 @@ impl Core {
             }
             Err(error) => {
                 *place = None;
-                tracing::debug!(%error, ?side, "TLS handshake failed");
-                Some((Err(()), out))
+                Some((Err(error), out))
             }
         }
     }
@@ -108,7 +107,11 @@ impl Core {
                     login.client_handshake = Some(handshake);
                 }
             }
-            Some(Err(_)) | None => self.gate(index, |gate, around| gate.handle_client_tls_failed(around)),
+            Some(Err(error)) => self.gate(index, |gate, around| gate.handle_client_tls_failed(around, &error)),
+            None => {
+                let words = "the listener has no certificate";
+                self.gate(index, |gate, around| gate.handle_client_tls_failed(around, &words));
+            }
         }
     }
 
@@ -132,7 +135,11 @@ impl Core {
                 login.server_handshake = Some(handshake);
                 self.send_raw(index, Side::Server, &hello);
             }
-            Some(Err(_)) | None => self.gate(index, |gate, around| gate.handle_server_tls_failed(around)),
+            Some(Err(error)) => self.gate(index, |gate, around| gate.handle_server_tls_failed(around, &error)),
+            None => {
+                let words = "the cluster's TLS is not set up";
+                self.gate(index, |gate, around| gate.handle_server_tls_failed(around, &words));
+            }
         }
     }
 }

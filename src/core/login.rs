@@ -1,5 +1,6 @@
 //! Driving a gate: bytes and completions in, orders carried out.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::audit::{Attempt, End, Outcome as Came, Reason, Record, Server, Telling, Ticket};
@@ -259,10 +260,9 @@ impl Core {
         match socket::connecting(&destination.address).and_then(|fd| self.open_line(index, Side::Server, fd)) {
             Ok(()) => self.start_connecting(index, &destination.address),
             Err(errno) if errno.is_exhaustion() => {
-                tracing::debug!(%errno, "no connection to a server");
-                self.gate(index, |gate, around| gate.handle_exhausted(around));
+                self.gate(index, |gate, around| gate.handle_exhausted(around, &errno));
             }
-            Err(_) => self.unreachable(index),
+            Err(errno) => self.unreachable(index, &errno),
         }
     }
 
@@ -291,15 +291,16 @@ impl Core {
                 self.resume_receive(index, Side::Server);
                 self.gate(index, |gate, around| gate.handle_connected(around, server));
             }
-            (Phase::Login(_), _, _) => self.unreachable(index),
+            (Phase::Login(_), Err(errno), _) => self.unreachable(index, &errno),
+            (Phase::Login(_), Ok(()), None) => self.unreachable(index, &"it has no address"),
             (Phase::Errand(_), result, _) => self.errand_connected(index, result),
             (Phase::Relay(_) | Phase::Closing { .. }, _, _) => {}
         }
     }
 
-    fn unreachable(&mut self, index: u32) {
+    fn unreachable(&mut self, index: u32, why: &dyn Display) {
         self.metrics().upstream_connects.one(UpstreamResult::Unreachable);
-        self.gate(index, |gate, around| gate.handle_unreachable(around));
+        self.gate(index, |gate, around| gate.handle_unreachable(around, why));
     }
 
     fn derive_keys(&mut self, index: u32, salt: &[u8], iterations: u32) {
@@ -387,7 +388,7 @@ impl Core {
         let front = self.login(index).map(|login| matches!(login.front, Front::Gate(_)));
         match (front, side) {
             (Some(true), Side::Client) => self.gate(index, |gate, around| gate.handle_client_closed(around)),
-            (Some(true), Side::Server) => self.unreachable(index),
+            (Some(true), Side::Server) => self.unreachable(index, &"the server closed the connection"),
             (Some(false), _) => {
                 let proxy = self.login(index).and_then(|login| match &login.front {
                     Front::Proxy { proxy, .. } => Some(*proxy),

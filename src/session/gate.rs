@@ -1,6 +1,7 @@
 //! From the first byte to the permit: the client's half of the machine. [`entry`](super::entry) has the server's half.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 
 use zeroize::Zeroizing;
 
@@ -100,6 +101,7 @@ impl Gate {
         self.draft.fill().certificate = tls.chain.first().map(|leaf| fingerprint(leaf));
         if negotiation.direct && !tls.alpn {
             // As PostgreSQL: direct TLS without ALPN could be a cross-protocol attack; nothing is said.
+            self.draft.fill().detail = Some("direct TLS without the application protocol `postgresql`".into());
             return self.abandon(around, Reason::TlsHandshakeFailed);
         }
         negotiation.encrypted = true;
@@ -108,7 +110,8 @@ impl Gate {
     }
 
     /// The TLS handshake failed; the alert, if any, is the core's to send.
-    pub fn handle_client_tls_failed(&mut self, around: &dyn Surroundings) {
+    pub fn handle_client_tls_failed(&mut self, around: &dyn Surroundings, why: &dyn Display) {
+        self.draft.fill().detail = Some(why.to_string().into());
         self.abandon_as(around, Outcome::Denied, Reason::TlsHandshakeFailed);
     }
 
@@ -174,13 +177,13 @@ impl Gate {
     }
 
     /// The candidate could not be reached, or its connection broke off.
-    pub fn handle_unreachable(&mut self, around: &mut dyn Surroundings) {
-        self.with_entry(around, Entry::unreachable);
+    pub fn handle_unreachable(&mut self, around: &mut dyn Surroundings, why: &dyn Display) {
+        self.with_entry(around, |entry, gate, around| entry.unreachable(gate, around, why));
     }
 
     /// The gate has no descriptor or memory for a connection to the candidate.
-    pub fn handle_exhausted(&mut self, around: &mut dyn Surroundings) {
-        self.with_entry(around, Entry::exhausted);
+    pub fn handle_exhausted(&mut self, around: &mut dyn Surroundings, why: &dyn Display) {
+        self.with_entry(around, |entry, gate, around| entry.exhausted(gate, around, why));
     }
 
     /// The TLS handshake with the server is done; `end_point` is of the certificate it sent.
@@ -196,8 +199,8 @@ impl Gate {
     }
 
     /// The TLS handshake with the server failed.
-    pub fn handle_server_tls_failed(&mut self, around: &mut dyn Surroundings) {
-        self.with_entry(around, Entry::encryption_failed);
+    pub fn handle_server_tls_failed(&mut self, around: &mut dyn Surroundings, why: &dyn Display) {
+        self.with_entry(around, |entry, gate, around| entry.encryption_failed(gate, around, why));
     }
 
     /// Plaintext bytes of the server. What is left over belongs to the relay.

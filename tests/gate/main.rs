@@ -16,6 +16,7 @@ mod policy_changes;
 mod record;
 mod secrets;
 mod server_methods;
+mod servers;
 mod stopping;
 mod storms;
 mod transports;

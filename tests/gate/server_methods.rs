@@ -119,6 +119,8 @@ fn a_certificate_counts_where_the_server_has_asked_for_it() {
         let attempt = gate.record.attempt_with("asked.user", "alice");
         let end = gate.record.end_of(&at(&attempt, "session"));
         assert_eq!(at(&end, "how"), "upstream_credentials", "{end}");
+        let why = "the server asks for no proof at all, which the credential does not allow";
+        assert_eq!(at(&end, "detail"), why);
 
         own.ask_for_certificates(&clients);
         own.admit(&format!("hostssl all {} 127.0.0.1/32 cert", gate.database.name));

@@ -1,15 +1,13 @@
-//! Too many at once, and servers that are dead or say nothing: a clear answer or a deadline, bounded memory, a record
-//! each, and a normal client still gets in.
+//! Too many at once: a clear answer or a deadline, bounded memory, a record each, and a normal client still gets in.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
 use crate::support::clients::psql;
 use crate::support::gate::Gate;
-use crate::support::place::{free_port, text_of, wait_for};
-use crate::support::record::at;
+use crate::support::place::{text_of, wait_for};
 use crate::support::servers::Server;
 use crate::support::stranger::{Stranger, field, startup};
 
@@ -100,42 +98,6 @@ fn arrive(host: u8, port: u16, startup: &[u8]) -> Stranger {
     let mut stranger = Stranger(socket.into());
     stranger.say(startup);
     stranger
-}
-
-#[test]
-fn a_dead_server_is_passed_over_and_one_that_says_nothing_is_told_of() {
-    let gate = Gate::before(Server::of_version(15).database());
-    let alice = gate.plain("alice").and_password();
-    // Connections wait in its backlog; nobody ever accepts them, let alone speaks.
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let silent = listener.local_addr().expect("its address").port();
-    let (dead, living) = (free_port(), gate.database.server.port);
-    let base = text_of(&gate.policy.directory.join("base.toml"));
-    let endpoints = format!("endpoints = [\"127.0.0.1:{living}\"]");
-    assert!(base.contains(&endpoints), "{base}");
-    let lead_to = |ports: &[u16]| {
-        let loads = gate.record.events("policy.loaded").len();
-        let named: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-        let text = format!("endpoints = {named:?}\nlogin_timeout = \"1s\"");
-        gate.policy.drop_in("base", &base.replace(&endpoints, &text));
-        wait_for("the policy", Duration::from_secs(10), || {
-            (gate.record.events("policy.loaded").len() > loads).then_some(())
-        });
-    };
-    for ports in [&[dead, living], &[silent, living]] {
-        lead_to(ports);
-        psql(&alice, "select 1").well();
-    }
-    for ports in [&[dead][..], &[silent], &[dead, silent]] {
-        lead_to(ports);
-        let said = psql(&alice, "select 1").ill();
-        assert!(said.contains("FATAL"), "{ports:?}: {said}");
-    }
-    let told = wait_for("five ends", Duration::from_secs(5), || {
-        let ends = gate.record.events("end");
-        (ends.len() == 5).then(|| ends.iter().map(|end| at(end, "sqlstate")).collect::<Vec<_>>())
-    });
-    assert_eq!(told, ["", "", "08001", "08001", "08001"]);
 }
 
 /// Attempts with this reason, told one by one or in sum.

@@ -36,6 +36,37 @@ fn proxy_protocol_names_the_client() {
     gate.record.attempt_with("reason", "proxy_protocol_missing");
 }
 
+/// The header and the StartupMessage in two segments, cut at each byte in turn; and in one.
+#[test]
+fn a_proxy_header_and_what_follows_cut_at_every_byte() {
+    let gate = Gate::before(Server::of_version(15).database());
+    let startup = startup(&[("user", "alice"), ("database", &gate.database.name)]);
+    let bytes = [PROXY_HEADER, &startup].concat();
+    let mut strangers: Vec<_> = (1..=bytes.len())
+        .map(|cut| {
+            let mut stranger = Stranger::at(gate.ports.balanced);
+            stranger.0.set_nodelay(true).expect("a socket option");
+            stranger.say(&bytes[..cut]);
+            (stranger, cut)
+        })
+        .collect();
+    // Long enough for the gate to have read what there is.
+    std::thread::sleep(Duration::from_millis(300));
+    for (stranger, cut) in &mut strangers {
+        stranger.say(&bytes[*cut..]);
+        assert_eq!(stranger.hear(1), b"R", "cut at {cut}");
+    }
+    let count = strangers.len();
+    drop(strangers);
+    wait_for("each is on record as the client it is", Duration::from_secs(10), || {
+        let attempts = gate.record.events("attempt");
+        let named = attempts
+            .iter()
+            .filter(|attempt| at(attempt, "peer.address") == "203.0.113.9");
+        (named.count() == count).then_some(())
+    });
+}
+
 #[test]
 fn a_unix_socket_tells_who_is_there() {
     let gate = Gate::before(Server::of_version(15).database());

@@ -64,6 +64,8 @@ fn an_enrolled_certificate_with_a_foreign_key() {
     assert!(answer.is_err(), "{answer:?}");
     let attempt = gate.record.attempt_with("reason", "tls_handshake_failed");
     assert_eq!(at(&attempt, "identity"), "");
+    let why = "the peer's signature does not fit the certificate it showed";
+    assert_eq!(at(&attempt, "detail"), why);
 }
 
 #[test]

@@ -80,7 +80,9 @@ fn apply(conversation: &mut Conversation, event: &Event, generation: u64) {
                 conversation.connected();
             }
         }
-        Event::Unreachable => conversation.gate.handle_unreachable(&mut conversation.world),
+        Event::Unreachable => conversation
+            .gate
+            .handle_unreachable(&mut conversation.world, &"refused"),
         Event::ServerGreeting => conversation.server(&server_greeting()),
         Event::ServerBytes(bytes) => conversation.server(bytes),
         Event::Time(millis) => conversation.time(*millis),

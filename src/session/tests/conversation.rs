@@ -99,7 +99,9 @@ pub struct World {
     pub now: Mono,
     pub in_force: Arc<InForce>,
     pub places: u32,
-    pub candidates: usize,
+    pub route: Route,
+    /// Of the role.
+    pub password: Option<Secret>,
     random: u8,
 }
 
@@ -109,7 +111,17 @@ impl World {
             now: Mono(1_000_000),
             in_force: in_force(model, 1),
             places: 1,
-            candidates: 1,
+            route: Route {
+                candidates: 1,
+                connect_timeout: 3_000,
+                login_timeout: 10_000,
+                tls: false,
+                fully_verified: false,
+                postern_settings: true,
+                methods: BTreeSet::from([ServerMethod::Trust]),
+                has_password: false,
+            },
+            password: None,
             random: 0,
         }
     }
@@ -149,16 +161,7 @@ impl Surroundings for World {
     }
 
     fn route(&mut self, _in_force: &InForce, _permit: &Permit) -> Result<Route, NoRoute> {
-        Ok(Route {
-            candidates: self.candidates,
-            connect_timeout: 3_000,
-            login_timeout: 10_000,
-            tls: false,
-            fully_verified: false,
-            postern_settings: true,
-            methods: BTreeSet::from([ServerMethod::Trust]),
-            has_password: false,
-        })
+        Ok(self.route.clone())
     }
 
     fn show_cancel_key(&mut self, _process_id: u32) -> [u8; 32] {
@@ -166,7 +169,7 @@ impl Surroundings for World {
     }
 
     fn password(&self) -> Option<Secret> {
-        None
+        self.password.clone()
     }
 
     fn terms(&mut self, terms: Terms) -> Arc<Terms> {
@@ -315,7 +318,12 @@ impl Conversation {
             Order::ReadCredential { .. } => self.rereads += 1,
             Order::Relay(passage) => self.passage = Some(passage),
             Order::Close => self.closed = true,
-            Order::CloseServer | Order::StartClientTls { .. } | Order::StartServerTls | Order::DeriveKeys { .. } => {}
+            Order::DeriveKeys { salt, iterations } => {
+                let keys = self.world.password.as_ref();
+                let keys = keys.map(|password| keys_of(password.expose(), &salt, iterations));
+                self.gate.handle_keys(&mut self.world, keys.as_ref());
+            }
+            Order::CloseServer | Order::StartClientTls { .. } | Order::StartServerTls => {}
         }
     }
 
@@ -370,7 +378,7 @@ pub fn prove_bound(conversation: &mut Conversation, password: &[u8], binding: cl
         return;
     };
     let need = expect.handle(&server_first, 1_000_000).expect("a good first message");
-    let keys = keys(password, &need.salt, need.iterations);
+    let keys = keys_of(password, &need.salt, need.iterations);
     let mut last = Vec::new();
     let _expect_final = need.proceed(&keys, &mut last);
     let mut message = Vec::new();
@@ -380,7 +388,7 @@ pub fn prove_bound(conversation: &mut Conversation, password: &[u8], binding: cl
 }
 
 /// PBKDF2 once for each salt: many conversations are the same up to here.
-fn keys(password: &[u8], salt: &[u8], iterations: u32) -> scram::Keys {
+fn keys_of(password: &[u8], salt: &[u8], iterations: u32) -> scram::Keys {
     type Known = HashMap<(Vec<u8>, Vec<u8>, u32), scram::Keys>;
     thread_local!(static KNOWN: RefCell<Known> = RefCell::default());
     KNOWN.with_borrow_mut(|known| {
@@ -417,8 +425,17 @@ pub fn last_sasl(sent: &[u8]) -> Option<Vec<u8>> {
 
 /// What a server says from AuthenticationOk to ReadyForQuery.
 pub fn server_greeting() -> Vec<u8> {
+    [server_ok(), server_greeting_behind_ok()].concat()
+}
+
+pub fn server_ok() -> Vec<u8> {
     let mut out = Vec::new();
     authentication::encode_ok(&mut out);
+    out
+}
+
+pub fn server_greeting_behind_ok() -> Vec<u8> {
+    let mut out = Vec::new();
     ParameterStatus {
         name: b"server_version",
         value: b"15.18",

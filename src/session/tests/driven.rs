@@ -64,7 +64,7 @@ struct Played {
 
 fn play(world: u8, events: &[u8], piece: usize, marks: &mut Marks) -> Played {
     let mut around = World::new(&model());
-    around.candidates = usize::from(world & 1) + 1;
+    around.route.candidates = usize::from(world & 1) + 1;
     around.places = u32::from(world & 2 == 0);
     let mut conversation = Conversation::new(around, piece, TlsMode::Off);
     conversation.delay = world >> 2 & 3;
@@ -153,7 +153,9 @@ fn enter(conversation: &mut Conversation, script: &mut Script<'_>, generation: u
         before::CLIENT_BYTES => conversation.client(script.bytes()),
         before::CLIENT_CLOSES => conversation.gate.handle_client_closed(&mut conversation.world),
         before::CONNECTED if !conversation.connects.is_empty() => conversation.connected(),
-        before::UNREACHABLE => conversation.gate.handle_unreachable(&mut conversation.world),
+        before::UNREACHABLE => conversation
+            .gate
+            .handle_unreachable(&mut conversation.world, &"refused"),
         before::GREETING => conversation.server(&server_greeting()),
         before::SERVER_BYTES => conversation.server(script.bytes()),
         before::TIME => conversation.time(u64::from(script.number())),

@@ -63,7 +63,9 @@ fn refused_once() -> Conversation {
     conversation.connected();
     conversation.server(&refused("first"));
     // The server closes behind it.
-    conversation.gate.handle_unreachable(&mut conversation.world);
+    conversation
+        .gate
+        .handle_unreachable(&mut conversation.world, &"refused");
     conversation.drain();
     assert_eq!((conversation.rereads, conversation.connects.len()), (1, 1));
     assert!(conversation.error().is_none(), "nothing is said yet");
@@ -182,11 +184,13 @@ fn a_policy_that_changes_before_the_relay_takes_the_permission_away() {
 #[test]
 fn the_next_candidate_is_tried_and_the_last_failure_ends_the_session() {
     let mut world = World::new(&model());
-    world.candidates = 2;
+    world.route.candidates = 2;
     let mut conversation = Conversation::new(world, WHOLE, TlsMode::Off);
     conversation.client(&startup(&[("user", "alice"), ("database", "app")]));
     prove(&mut conversation, PASSWORD);
-    conversation.gate.handle_unreachable(&mut conversation.world);
+    conversation
+        .gate
+        .handle_unreachable(&mut conversation.world, &"refused");
     conversation.drain();
     assert_eq!(conversation.connects, [0, 1]);
     conversation.time(3_001);

@@ -5,4 +5,5 @@ mod conversation;
 mod driven;
 mod login;
 mod refusals;
+mod server;
 mod transcripts;

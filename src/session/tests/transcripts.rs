@@ -3,17 +3,22 @@
 //! coalesced in the transcript itself.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use postern_policy::model::{CertificateKey, Identity, Method, Model};
+use postern_policy::model::{CertificateKey, Identity, Method, Model, ServerMethod};
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::CertificateDer;
 
 use super::conversation::*;
 use super::driven::{Relay, told};
-use crate::audit::{Outcome, Reason, TlsFacts, TlsVersion};
-use crate::identity::scram::client::Binding;
+use super::server::*;
+use crate::audit::{EndReason, Outcome, Reason, TlsFacts, TlsVersion};
+use crate::identity::scram::client;
+use crate::identity::scram::server::Binding;
 use crate::session::{ClientTls, TlsMode};
+use crate::wire::authentication::encode_cleartext_password;
 use crate::wire::cancel::CancelRequest;
+use crate::wire::error::Report;
 use crate::wire::initial::{self, ProtocolVersion};
+use crate::wire::sqlstate::SqlState;
 
 /// Longer than any message of a transcript.
 const WHOLE: usize = 4_096;
@@ -23,22 +28,27 @@ struct Transcript {
     name: &'static str,
     tls: TlsMode,
     model: fn(&Card) -> Model,
+    world: fn(&mut World),
     say: fn(&mut Play),
     /// Of the attempt's record.
     outcome: Outcome,
     reason: Reason,
     /// Whether a relay comes of it.
     relay: bool,
+    /// How a session that was permitted ended before its relay.
+    end: Option<EndReason>,
 }
 
 const LOGIN: Transcript = Transcript {
     name: "",
     tls: TlsMode::Allow,
     model: |_| model(),
+    world: |_| {},
     say: |_| {},
     outcome: Outcome::Permitted,
     reason: Reason::Ok,
     relay: true,
+    end: None,
 };
 
 const REFUSAL: Transcript = Transcript {
@@ -47,12 +57,14 @@ const REFUSAL: Transcript = Transcript {
     ..LOGIN
 };
 
-const TRANSCRIPTS: [Transcript; 17] = [
+const NO_RELAY: Transcript = Transcript { relay: false, ..LOGIN };
+
+const TRANSCRIPTS: [Transcript; 27] = [
     Transcript {
         name: "SCRAM in clear, a query, goodbye",
         say: |play| {
             play.client(&asking("app"));
-            play.prove(Binding::None, &[]);
+            play.prove(client::Binding::None, &[]);
             play.log_in();
             play.query_and_goodbye();
         },
@@ -62,7 +74,7 @@ const TRANSCRIPTS: [Transcript; 17] = [
         name: "a query in the segment of the proof",
         say: |play| {
             play.client(&asking("app"));
-            play.prove(Binding::None, &message(b'Q', b"select 1\0"));
+            play.prove(client::Binding::None, &message(b'Q', b"select 1\0"));
             play.log_in();
             play.server(&[message(b'C', b"SELECT 1\0"), ready()].concat());
         },
@@ -75,7 +87,7 @@ const TRANSCRIPTS: [Transcript; 17] = [
             play.client(&request(initial::encode_gss_enc_request));
             play.client(&request(initial::encode_ssl_request));
             play.client(&asking("app"));
-            play.prove(Binding::None, &[]);
+            play.prove(client::Binding::None, &[]);
             play.log_in();
         },
         ..LOGIN
@@ -86,7 +98,7 @@ const TRANSCRIPTS: [Transcript; 17] = [
             play.client(&request(initial::encode_ssl_request));
             play.encrypted(false, &[]);
             play.client(&asking("app"));
-            play.prove(Binding::EndPoint(END_POINT), &[]);
+            play.prove(client::Binding::EndPoint(END_POINT), &[]);
             play.log_in();
             play.query_and_goodbye();
         },
@@ -131,7 +143,7 @@ const TRANSCRIPTS: [Transcript; 17] = [
         name: "protocol 3.2",
         say: |play| {
             play.client(&startup_of(ProtocolVersion(3 << 16 | 2), &WANTED));
-            play.prove(Binding::None, &[]);
+            play.prove(client::Binding::None, &[]);
             play.log_in();
         },
         ..LOGIN
@@ -150,7 +162,7 @@ const TRANSCRIPTS: [Transcript; 17] = [
         name: "COPY in",
         say: |play| {
             play.client(&asking("app"));
-            play.prove(Binding::None, &[]);
+            play.prove(client::Binding::None, &[]);
             play.log_in();
             play.client(&message(b'Q', b"copy t from stdin\0"));
             play.server(&message(b'G', &[0, 0, 1, 0, 0]));
@@ -168,7 +180,7 @@ const TRANSCRIPTS: [Transcript; 17] = [
         name: "COPY out",
         say: |play| {
             play.client(&asking("app"));
-            play.prove(Binding::None, &[]);
+            play.prove(client::Binding::None, &[]);
             play.log_in();
             play.client(&message(b'Q', b"copy t to stdout\0"));
             let rows = [
@@ -177,6 +189,145 @@ const TRANSCRIPTS: [Transcript; 17] = [
                 message(b'c', b""),
             ];
             play.server(&[rows.concat(), message(b'C', b"COPY 1\0"), ready()].concat());
+            play.client(&message(b'X', b""));
+        },
+        ..LOGIN
+    },
+    Transcript {
+        name: "the server asks for the password, over TLS",
+        world: |world| {
+            knows_password(world, ServerMethod::Password);
+            encrypted(world);
+        },
+        say: |play| {
+            play.arrive();
+            accept_tls(&mut play.conversation);
+            ask_for_cleartext(&mut play.conversation);
+            play.let_in(&server_greeting());
+            play.query_and_goodbye();
+        },
+        ..LOGIN
+    },
+    Transcript {
+        name: "the server asks for the password in clear, where it may not",
+        world: |world| knows_password(world, ServerMethod::Password),
+        say: |play| {
+            play.arrive();
+            play.server(&said(encode_cleartext_password));
+        },
+        end: Some(EndReason::UpstreamCredentials),
+        ..NO_RELAY
+    },
+    Transcript {
+        name: "the server asks for MD5",
+        world: |world| knows_password(world, ServerMethod::Md5),
+        say: |play| {
+            play.arrive();
+            ask_for_md5(&mut play.conversation);
+            play.let_in(&server_greeting());
+            play.query_and_goodbye();
+        },
+        ..LOGIN
+    },
+    Transcript {
+        name: "the server asks for SCRAM-SHA-256",
+        world: |world| knows_password(world, ServerMethod::ScramSha256),
+        say: |play| {
+            play.arrive();
+            ask_for_scram(&mut play.conversation, Binding::None);
+            play.let_in(&server_greeting());
+            play.query_and_goodbye();
+        },
+        ..LOGIN
+    },
+    Transcript {
+        name: "the server asks for SCRAM-SHA-256-PLUS",
+        world: |world| {
+            knows_password(world, ServerMethod::ScramSha256);
+            encrypted(world);
+        },
+        say: |play| {
+            play.arrive();
+            accept_tls(&mut play.conversation);
+            let end_point = SERVER_END_POINT;
+            ask_for_scram(&mut play.conversation, Binding::Offered { end_point });
+            play.let_in(&server_greeting());
+        },
+        ..LOGIN
+    },
+    Transcript {
+        name: "the server has no TLS",
+        world: encrypted,
+        say: |play| {
+            play.arrive();
+            play.server(b"N");
+        },
+        end: Some(EndReason::UpstreamTls),
+        ..NO_RELAY
+    },
+    Transcript {
+        name: "notices before and behind AuthenticationOk",
+        say: |play| {
+            play.arrive();
+            play.server(&notice("of the proof"));
+            play.let_in(&[server_ok(), notice("of the role"), server_greeting_behind_ok()].concat());
+            let heard = String::from_utf8_lossy(&play.conversation.to_client).into_owned();
+            assert!(
+                heard.contains("of the role") && !heard.contains("of the proof"),
+                "{heard}"
+            );
+        },
+        ..LOGIN
+    },
+    Transcript {
+        name: "the server has no room",
+        say: |play| {
+            play.arrive();
+            let report = Report::fatal(SqlState::TooManyConnections, "sorry, too many clients already");
+            play.server(&said(|out| report.encode(out)));
+            assert_eq!(
+                play.conversation.error(),
+                Some(("53300".into(), "sorry, too many clients already".into()))
+            );
+        },
+        end: Some(EndReason::UpstreamRefused),
+        ..NO_RELAY
+    },
+    Transcript {
+        name: "the server goes in the middle of its greeting",
+        say: |play| {
+            play.arrive();
+            play.server(&server_ok());
+            play.conversation
+                .gate
+                .handle_unreachable(&mut play.conversation.world, &"refused");
+            play.conversation.drain();
+        },
+        end: Some(EndReason::UpstreamUnreachable),
+        ..NO_RELAY
+    },
+    Transcript {
+        name: "errors and notices of statements",
+        say: |play| {
+            play.arrive();
+            play.let_in(&server_greeting());
+            let wrong = Report::fatal(SqlState::ProtocolViolation, "division by zero");
+            play.client(&message(b'Q', b"select 1/0\0"));
+            play.server(&[said(|out| wrong.encode(out)), ready()].concat());
+            let parts = [
+                message(b'P', b"\0do it\0\0\0"),
+                message(b'B', &[0; 8]),
+                message(b'E', &[0; 5]),
+                message(b'S', b""),
+            ];
+            play.client(&parts.concat());
+            let answers = [
+                message(b'1', b""),
+                notice("of the statement"),
+                said(|out| wrong.encode(out)),
+                ready(),
+            ];
+            play.server(&answers.concat());
             play.client(&message(b'X', b""));
         },
         ..LOGIN
@@ -197,7 +348,7 @@ const TRANSCRIPTS: [Transcript; 17] = [
         name: "replication that is not granted",
         say: |play| {
             play.client(&startup(&[WANTED[0], WANTED[1], ("replication", "database")]));
-            play.prove(Binding::None, &[]);
+            play.prove(client::Binding::None, &[]);
         },
         reason: Reason::ReplicationNotGranted,
         ..REFUSAL
@@ -206,7 +357,7 @@ const TRANSCRIPTS: [Transcript; 17] = [
         name: "a database that is not granted",
         say: |play| {
             play.client(&asking("other"));
-            play.prove(Binding::None, &[]);
+            play.prove(client::Binding::None, &[]);
         },
         reason: Reason::NoSuchDatabase,
         ..REFUSAL
@@ -241,6 +392,8 @@ fn every_transcript_tells_the_same_in_pieces_of_every_size() {
             "{name}"
         );
         assert_eq!(whole.relay.is_some(), transcript.relay, "{name}");
+        let end = whole.conversation.ends.first().map(|end| end.how);
+        assert_eq!(end, transcript.end, "{name}");
         for piece in 1..LONGEST {
             let split = transcript.play(&card, piece);
             let (left, right) = (told(&whole.conversation), told(&split.conversation));
@@ -256,7 +409,8 @@ fn every_transcript_tells_the_same_in_pieces_of_every_size() {
 
 impl Transcript {
     fn play(&self, card: &Card, piece: usize) -> Play {
-        let world = World::new(&(self.model)(card));
+        let mut world = World::new(&(self.model)(card));
+        (self.world)(&mut world);
         let mut play = Play {
             conversation: Conversation::new(world, piece, self.tls),
             card: card.clone(),
@@ -290,20 +444,31 @@ impl Play {
         }
     }
 
-    fn prove(&mut self, binding: Binding<'_>, behind: &[u8]) {
+    fn prove(&mut self, binding: client::Binding<'_>, behind: &[u8]) {
         prove_bound(&mut self.conversation, PASSWORD, binding, behind);
     }
 
     /// NegotiateProtocolVersion stands before the challenge.
     fn prove_behind_negotiation(&mut self) {
         assert_eq!(self.conversation.to_client.first(), Some(&b'v'));
-        self.prove(Binding::None, &[]);
+        self.prove(client::Binding::None, &[]);
+    }
+
+    /// The client's half, up to the connection to the server.
+    fn arrive(&mut self) {
+        self.client(&asking("app"));
+        self.prove(client::Binding::None, &[]);
+        self.conversation.connected();
     }
 
     /// The server's half, up to the relay.
     fn log_in(&mut self) {
         self.conversation.connected();
-        self.conversation.server(&server_greeting());
+        self.let_in(&server_greeting());
+    }
+
+    fn let_in(&mut self, greeting: &[u8]) {
+        self.conversation.server(greeting);
         let passage = self.conversation.passage.take().expect("let through");
         let mut relay = Relay::new(passage, self.conversation.world.now, self.conversation.piece);
         relay.client(&self.conversation.left_over);
@@ -370,6 +535,10 @@ fn request(encode: fn(&mut Vec<u8>)) -> Vec<u8> {
 
 fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     [&[tag][..], &(body.len() as u32 + 4).to_be_bytes(), body].concat()
+}
+
+fn notice(text: &str) -> Vec<u8> {
+    message(b'N', format!("SNOTICE\0VNOTICE\0C00000\0M{text}\0\0").as_bytes())
 }
 
 fn ready() -> Vec<u8> {

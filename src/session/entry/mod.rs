@@ -2,30 +2,32 @@
 //!
 //! Connecting goes on while the permit's record is being written; the StartupMessage to the server waits for the record, so
 //! every session that a server ever saw has one. The client hears AuthenticationOk together with everything that the server
-//! said of itself, once the server is ready for queries.
+//! said of itself, once the server is ready for queries. `failure` has what becomes of those who do not get there.
+
+mod failure;
 
 use std::sync::Arc;
 
 use postern_policy::decide::Permit;
 
-use crate::audit::{End, EndReason, Name, Outcome, PeerText, Reason, Server, ServerError};
+use crate::audit::{EndReason, Name, Outcome, Reason, Server};
 use crate::identity::scram::{Keys, NONCE_BYTES};
 use crate::in_force::InForce;
 use crate::time::Mono;
 use crate::upstream::cancel::UpstreamCancelKey;
 use crate::upstream::encryption::{self, Answer};
-use crate::upstream::login::{self, Channel, Established, Login, LoginError, LoginRequest, Progress, ServerReport};
+use crate::upstream::login::{self, Channel, Established, Login, LoginRequest, Progress, ServerReport};
 use crate::wire::assemble::Assembler;
 use crate::wire::authentication;
 use crate::wire::backend::{BackendKeyData, TransactionStatus, encode_ready_for_query};
 
-use super::denial::Denial;
 use super::gate::Gate;
 use super::order::Order;
 use super::passage::Passage;
 use super::proof::{Claim, ScramProven};
 use super::standing::Standing;
 use super::surroundings::{Route, Surroundings};
+use failure::Finding;
 
 /// Everything the decision has settled.
 pub(super) struct Permitted {
@@ -125,29 +127,6 @@ impl Entry {
         self.log_in_once_recorded(gate, around)
     }
 
-    /// This candidate is out; the next one, if there is one.
-    pub fn unreachable(self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
-        // A server closes behind its refusal.
-        if let ServerStage::AwaitCredential(_) = self.stage {
-            return Some(self);
-        }
-        self.next_candidate(gate, around, EndReason::UpstreamUnreachable)
-    }
-
-    pub fn encryption_failed(self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
-        self.next_candidate(gate, around, EndReason::UpstreamTls)
-    }
-
-    fn next_candidate(mut self, gate: &mut Gate, around: &dyn Surroundings, why: EndReason) -> Step {
-        gate.orders.push_back(Order::CloseServer);
-        gate.to_server.clear();
-        self.candidate += 1;
-        if self.candidate < self.permitted.route.candidates {
-            return Some(self.connect(gate, around));
-        }
-        self.fail(gate, around, why, None)
-    }
-
     pub fn encrypted(
         mut self,
         gate: &mut Gate,
@@ -237,7 +216,7 @@ impl Entry {
                     gate.orders.push_back(Order::StartServerTls);
                     Some(self)
                 }
-                Err(_) => self.encryption_failed(gate, around),
+                Err(fault) => self.encryption_failed(gate, around, &fault),
             },
             ServerStage::LoggingIn(_) => self.messages(gate, around, input),
             ServerStage::AwaitCredential(_) => {
@@ -246,7 +225,8 @@ impl Entry {
             }
             // A server that speaks before it is spoken to.
             ServerStage::Connecting | ServerStage::ExpectTls | ServerStage::AwaitRecord => {
-                self.fail(gate, around, EndReason::UpstreamProtocol, None)
+                let words = "the server spoke before it was spoken to";
+                self.fail(gate, around, EndReason::UpstreamProtocol, &words)
             }
         }
     }
@@ -287,7 +267,13 @@ impl Entry {
             .map(|password| login.give_password(&password, &mut gate.to_server));
         match given {
             Some(Ok(())) => Some(self),
-            Some(Err(_)) | None => self.fail(gate, around, EndReason::UpstreamCredentials, None),
+            Some(Err(error)) => self.give_up(gate, around, &error),
+            None => self.fail(
+                gate,
+                around,
+                EndReason::UpstreamCredentials,
+                &"the role's password is gone",
+            ),
         }
     }
 
@@ -297,80 +283,12 @@ impl Entry {
         };
         match keys.map(|keys| login.give_keys(keys, &mut gate.to_server)) {
             Some(Ok(())) => Some(self),
-            Some(Err(_)) | None => self.fail(gate, around, EndReason::UpstreamCredentials, None),
-        }
-    }
-
-    /// Class 28 may mean that the role's secret has changed: then it is read again and the login tried once more.
-    fn login_failed(self, gate: &mut Gate, around: &dyn Surroundings, error: &LoginError) -> Step {
-        match error {
-            LoginError::Server(report) if report.is_authorization_failure() && self.reread_until.is_none() => {
-                Some(self.read_credential(gate, report))
+            Some(Err(error)) => self.give_up(gate, around, &error),
+            None => {
+                let words = "the SCRAM keys of the role's password cannot be derived";
+                self.fail(gate, around, EndReason::UpstreamCredentials, &words)
             }
-            _ => self.give_up(gate, around, error),
         }
-    }
-
-    fn read_credential(mut self, gate: &mut Gate, report: &ServerReport) -> Self {
-        self.reread_until = Some(self.deadline);
-        self.stage = ServerStage::AwaitCredential(Box::new(report.clone()));
-        let terms = &self.permitted.standing.terms;
-        let (cluster, role) = (terms.cluster.clone(), terms.role.clone());
-        gate.to_server.clear();
-        gate.orders.push_back(Order::CloseServer);
-        gate.orders.push_back(Order::ReadCredential { cluster, role });
-        self
-    }
-
-    /// The role's secret is current again; `changed`: it is another one than the server refused.
-    pub fn credential_read(mut self, gate: &mut Gate, around: &mut dyn Surroundings, changed: bool) -> Step {
-        let ServerStage::AwaitCredential(report) = &self.stage else {
-            return Some(self);
-        };
-        let refused = LoginError::Server((**report).clone());
-        let Permitted { in_force, permit, .. } = &self.permitted;
-        match changed.then(|| around.route(in_force, permit)) {
-            Some(Ok(route)) => {
-                self.permitted.route = route;
-                if self.candidate >= self.permitted.route.candidates {
-                    self.candidate = 0;
-                }
-                Some(self.connect(gate, around))
-            }
-            Some(Err(_)) | None => self.give_up(gate, around, &refused),
-        }
-    }
-
-    /// The server's own error reaches the client with its SQLSTATE, except class 28: the client's proof was fine.
-    fn give_up(self, gate: &mut Gate, around: &dyn Surroundings, error: &LoginError) -> Step {
-        let (why, recorded) = match error {
-            LoginError::Server(report) => {
-                let message = PeerText::from(report.message().as_str());
-                (
-                    EndReason::UpstreamRefused,
-                    Some(ServerError {
-                        sqlstate: report.sqlstate(),
-                        message,
-                    }),
-                )
-            }
-            LoginError::MethodNotAllowed { .. }
-            | LoginError::NoPassword { .. }
-            | LoginError::CleartextUnprotected
-            | LoginError::NoMechanism
-            | LoginError::Scram(_) => (EndReason::UpstreamCredentials, None),
-            LoginError::Wire(_)
-            | LoginError::OutOfTurn { .. }
-            | LoginError::Negotiation
-            | LoginError::TooMuch
-            | LoginError::CancelKey
-            | LoginError::NotIdle
-            | LoginError::StartupTooLong
-            | LoginError::Setting
-            | LoginError::Misuse => (EndReason::UpstreamProtocol, None),
-        };
-        error.encode_for_client(&mut gate.to_client);
-        self.over(gate, around, why, recorded, None)
     }
 
     /// The server is ready. The permission is looked at once more if the policy has changed since.
@@ -427,80 +345,7 @@ impl Entry {
 
     fn revoked(self, gate: &mut Gate, around: &dyn Surroundings, why: EndReason) -> Step {
         let denial = self.permitted.claim.denial(Reason::PolicyChanged);
-        self.over(gate, around, why, None, Some(&denial))
-    }
-
-    pub fn time_out(self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
-        match &self.stage {
-            // A server that hangs is as good as none.
-            ServerStage::Connecting
-            | ServerStage::ExpectEncryption
-            | ServerStage::ExpectTls
-            | ServerStage::LoggingIn(_) => self.next_candidate(gate, around, EndReason::UpstreamTimeout),
-            ServerStage::AwaitCredential(report) => {
-                let refused = LoginError::Server((**report).clone());
-                self.give_up(gate, around, &refused)
-            }
-            ServerStage::AwaitRecord => self.fail(gate, around, EndReason::UpstreamTimeout, None),
-        }
-    }
-
-    /// Not the server's fault, so no other one is tried: the gate has no descriptor for a connection.
-    pub fn exhausted(self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
-        let denial = self.permitted.claim.denial(Reason::OutOfPlaces);
-        self.over(gate, around, EndReason::OutOfPlaces, None, Some(&denial))
-    }
-
-    pub fn stopped(self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
-        let denial = self.permitted.claim.denial(Reason::Draining);
-        self.over(gate, around, EndReason::Drain, None, Some(&denial))
-    }
-
-    /// The client is gone; nobody hears anything any more.
-    pub fn abandoned(self, gate: &mut Gate, around: &mut dyn Surroundings) -> Step {
-        self.over(gate, around, EndReason::LoginAbandoned, None, None)
-    }
-
-    fn fail(self, gate: &mut Gate, around: &dyn Surroundings, why: EndReason, error: Option<ServerError>) -> Step {
-        let denial = self.permitted.claim.denial(client_reason(why));
-        self.over(gate, around, why, error, Some(&denial))
-    }
-
-    fn over(
-        self,
-        gate: &mut Gate,
-        around: &dyn Surroundings,
-        why: EndReason,
-        server_error: Option<ServerError>,
-        denial: Option<&Denial>,
-    ) -> Step {
-        if let Some(denial) = denial {
-            denial.encode(&mut gate.to_client);
-        }
-        let standing = &self.permitted.standing;
-        let mut end = End::new(around.utc(), standing.session, why);
-        standing.name(&mut end);
-        end.server = self.server;
-        end.server_error = server_error;
-        end.sqlstate = denial.map(|denial| denial.sqlstate.bytes());
-        end.upstream_micros = Some(around.now().micros_since(self.since));
-        end.duration_micros = around.now().micros_since(self.since);
-        gate.orders.push_back(Order::CloseServer);
-        gate.orders.push_back(Order::RecordEnd(Box::new(end)));
-        gate.orders.push_back(Order::Close);
-        None
-    }
-}
-
-/// Which words of the table a client hears for a login that failed on the server's side.
-fn client_reason(why: EndReason) -> Reason {
-    match why {
-        EndReason::UpstreamTimeout => Reason::UpstreamTimeout,
-        EndReason::UpstreamTls => Reason::UpstreamTls,
-        EndReason::UpstreamRefused => Reason::UpstreamRefused,
-        EndReason::UpstreamCredentials => Reason::UpstreamCredentials,
-        EndReason::UpstreamProtocol => Reason::UpstreamProtocol,
-        _ => Reason::UpstreamUnreachable,
+        self.over(gate, around, why, Finding::None, Some(&denial))
     }
 }
 
