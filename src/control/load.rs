@@ -12,7 +12,7 @@ use postern_policy::model::Model;
 use postern_policy::snapshot::{Snapshot, SnapshotFault};
 use postern_policy::text::{ReferencedFiles, SourceFile, parse};
 
-use super::background::in_background;
+use super::background::unnoticed;
 use super::directory::{self, Contents, DirectoryFault, TextFile};
 use super::sealed::{SealError, Sealed};
 use super::secret_file::{read_certificate, read_secret};
@@ -71,16 +71,16 @@ pub enum Secrets {
 
 /// Tries the directory as it is now.
 pub fn attempt(directory: &Path, generation: u64) -> Attempt {
-    let files = Files::new(directory, Secrets::Later);
-    let load = || in_force(directory, &files, generation);
-    let outcome = match directory::size(directory) {
-        ..LARGE => load(),
-        LARGE.. => in_background(load),
+    let small = directory::size(directory) < LARGE;
+    let directory = directory.to_owned();
+    let attempt = move || {
+        let files = Files::new(&directory, Secrets::Later);
+        Attempt {
+            outcome: in_force(&directory, &files, generation),
+            referenced: files.referenced(),
+        }
     };
-    Attempt {
-        outcome,
-        referenced: files.referenced(),
-    }
+    if small { attempt() } else { unnoticed(attempt) }
 }
 
 /// The model of a directory, for the commands. Of a snapshot as well.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::background::in_background;
+use super::background::drop_slowly;
 use crate::in_force::InForce;
 
 /// Kept here until no core reads them, so that the last one to let go is never a core: freeing a large policy takes time.
@@ -18,7 +18,7 @@ impl Retired {
     pub fn free(&mut self) {
         let free: Vec<_> = self.0.extract_if(.., |old| Arc::strong_count(old) == 1).collect();
         if !free.is_empty() {
-            in_background(|| drop(free));
+            drop_slowly(free);
         }
     }
 
