@@ -92,6 +92,15 @@ fn trust_recorded() {
     assert_eq!(error, LoginError::MethodNotAllowed { asked: Asked::Nothing });
 }
 
+/// A role with `client_min_messages = debug5`.
+#[test]
+fn a_notice_recorded() {
+    let noisy = Case::new("noisy_user", [ServerMethod::Trust]);
+    let ready = every_split(&noisy, include_str!("recorded/notice.txt")).expect("logged in");
+    assert_eq!(ready.greeting.first(), Some(&b'N'), "the client hears it, and first");
+    assert!(ready.greeting.windows(17).any(|text| text == b"CommitTransaction"));
+}
+
 #[test]
 fn a_wrong_password_is_the_gates_failure_and_not_the_clients() {
     let wrong = Secret::new(b"open barley".to_vec());
