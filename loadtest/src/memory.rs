@@ -61,10 +61,10 @@ fn with_own_gate(options: &Options, directory: &Path) -> Result<(), Failure> {
     nix::sys::prctl::set_thp_disable(true)?;
     let [server, gate] = free_ports()?;
     write_configuration(options, directory, server, gate)?;
-    let mut fake = Command::new(std::env::current_exe()?);
+    let mut fake = ended_with_us(&std::env::current_exe()?);
     fake.args(["fake-postgres", "--port", &server.to_string()]);
     let _fake = start(&mut fake, server)?;
-    let mut postern = Command::new(&options.postern);
+    let mut postern = ended_with_us(&options.postern);
     let postern = start(
         postern.arg("serve").arg("--config").arg(directory.join("postern.toml")),
         gate,
@@ -167,14 +167,21 @@ fn start(command: &mut Command, port: u16) -> Result<Running, Failure> {
     let deadline = Instant::now() + Duration::from_secs(15);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         if let Some(status) = running.0.try_wait()? {
-            return Err(format!("{} ended with {status}", command.get_program().display()).into());
+            return Err(format!("{command:?} ended with {status}").into());
         }
         if Instant::now() > deadline {
-            return Err(format!("{} does not listen on {port}", command.get_program().display()).into());
+            return Err(format!("{command:?} does not listen on {port}").into());
         }
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(running)
+}
+
+/// The program, which ends when we do, and be it that we are killed.
+fn ended_with_us(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "--"]).arg(program);
+    command
 }
 
 /// TCP ports of 127.0.0.1 that nobody has right now. Both are held until the second has been found, so that they differ.

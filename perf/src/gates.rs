@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use postern_perf::processes::{Running, confine, free_port, unprivileged};
+use postern_perf::processes::{Running, confine, free_port, server, unprivileged_server};
 
 use crate::scenario::{Scenario, Target, Transport, Width};
 use crate::{Failure, Run};
@@ -162,7 +162,7 @@ level = "warn"
     );
     let path = directory.join("postern.toml");
     private_file(&path, &config)?;
-    let mut command = Command::new(&run.postern);
+    let mut command = server(&run.postern);
     command.arg("serve").arg("--config").arg(&path);
     start(&mut command, &directory.join("log"), port)
 }
@@ -234,7 +234,7 @@ log_disconnections = 0
     );
     let path = directory.join("pgbouncer.ini");
     std::fs::write(&path, config)?;
-    let mut command = unprivileged(&run.pgbouncer, run.server.user.as_deref());
+    let mut command = unprivileged_server(&run.pgbouncer, run.server.user.as_deref());
     start(command.arg(&path), &directory.join("log"), port)
 }
 
@@ -249,7 +249,7 @@ fn haproxy(run: &Run, width: Width, threads: u32) -> Result<Gate, Failure> {
     let path = run.work.join(format!("haproxy-{}.cfg", width.name()));
     std::fs::write(&path, config)?;
     let log = run.work.join(format!("haproxy-{}.log", width.name()));
-    start(Command::new(&run.haproxy).arg("-db").arg("-f").arg(&path), &log, port)
+    start(server(&run.haproxy).arg("-db").arg("-f").arg(&path), &log, port)
 }
 
 fn start(command: &mut Command, log: &Path, port: u16) -> Result<Gate, Failure> {

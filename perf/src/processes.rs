@@ -22,16 +22,16 @@ impl Running {
             .stderr(output)
             .process_group(0)
             .spawn()
-            .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+            .map_err(|error| format!("{command:?}: {error}"))?;
         let mut running = Self(child);
         let deadline = Instant::now() + Duration::from_secs(15);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if let Some(status) = running.0.try_wait()? {
                 let said = std::fs::read_to_string(log).unwrap_or_default();
-                return Err(format!("{} ended with {status}:\n{said}", command.get_program().display()).into());
+                return Err(format!("{command:?} ended with {status}:\n{said}").into());
             }
             if Instant::now() > deadline {
-                return Err(format!("{} does not listen on {port}", command.get_program().display()).into());
+                return Err(format!("{command:?} does not listen on {port}").into());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -51,18 +51,20 @@ impl Drop for Running {
     }
 }
 
-/// The program as the user that PostgreSQL runs as: PgBouncer refuses root.
-pub fn unprivileged(program: &Path, user: Option<&str>) -> Command {
-    match user {
-        Some(user) => {
-            let mut command = Command::new("setpriv");
-            command
-                .args(["--reuid", user, "--regid", user, "--clear-groups", "--"])
-                .arg(program);
-            command
-        }
-        None => Command::new(program),
+/// The program, ended with the harness even where that is killed.
+pub fn server(program: &Path) -> Command {
+    unprivileged_server(program, None)
+}
+
+/// As the user that PostgreSQL runs as: PgBouncer refuses root.
+pub fn unprivileged_server(program: &Path, user: Option<&str>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM"]);
+    if let Some(user) = user {
+        command.args(["--reuid", user, "--regid", user, "--clear-groups"]);
     }
+    command.arg("--").arg(program);
+    command
 }
 
 /// A TCP port of 127.0.0.1 that nobody has right now.

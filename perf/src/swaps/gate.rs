@@ -5,11 +5,10 @@ use std::net::TcpStream;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use postern_perf::Failure;
-use postern_perf::processes::{Running, free_ports};
+use postern_perf::processes::{Running, free_ports, server};
 
 pub struct Gate {
     process: Running,
@@ -37,7 +36,7 @@ impl Gate {
         let [port, admin] = free_ports()?;
         write(&directory.join("postern.toml"), configuration(port, admin).as_bytes())?;
         drop_in(&directory, 0)?;
-        let mut command = Command::new(postern);
+        let mut command = server(postern);
         command.arg("serve").arg("--config").arg(directory.join("postern.toml"));
         let process = Running::start(&mut command, &directory.join("log"), port)?;
         Ok(Self {
