@@ -68,6 +68,7 @@ fn full_attempt() -> Attempt {
             address: ServerAddress::Ip("10.0.0.9:5432".parse().expect("an address")),
             process: Some(77),
         }),
+        detail: Some("the peer does not speak TLS".into()),
         server_error: Some(ServerError {
             sqlstate: Some(*b"28P01"),
             message: "no".into(),
@@ -106,6 +107,7 @@ fn full_end() -> End {
             sqlstate: None,
             message: PeerText::new(&[b'x'; 300]),
         }),
+        detail: Some("what \"it\" was".into()),
         sqlstate: Some(*b"57P01"),
         upstream_micros: Some(900),
         duration_micros: 1_000_000,
@@ -135,7 +137,7 @@ fn attempt_with_everything() {
         r#","identity":"user:alice@corp","proofs":["certificate","scram_sha_256_plus"]"#,
         r#","rule":"people","grant":"alice-billing","deny":"night","role":"billing_ro","cluster":"billing""#,
         r#","server":{"address":"10.0.0.9","port":5432,"process":77}"#,
-        r#","server_error":{"sqlstate":"28P01","message":"no"},"sqlstate":"08004","target":"0000000000c0ffee-3-1""#,
+        r#","server_error":{"sqlstate":"28P01","message":"no"},"detail":"the peer does not speak TLS","sqlstate":"08004","target":"0000000000c0ffee-3-1""#,
         &format!(r#","policy":{POLICY_JSON}"#),
         r#","micros":{"tls":1,"proof":2,"decision":3,"upstream":4,"total":10}}"#,
     ];
@@ -164,7 +166,7 @@ fn end() {
         r#"{"time":"2025-03-04T05:06:07.000080Z","event":"end","session":"0000000000c0ffee-3-1","how":"policy_changed""#,
         r#","identity":"svc:billing","grant":"g","role":"r","cluster":"c","server":{"address":"/run/pg/.s.PGSQL.5432"}"#,
         &format!(
-            r#","server_error":{{"message":"{}","truncated":true}},"sqlstate":"57P01""#,
+            r#","server_error":{{"message":"{}","truncated":true}},"detail":"what \"it\" was","sqlstate":"57P01""#,
             "x".repeat(256)
         ),
         r#","micros":{"upstream":900,"session":1000000},"from_client":{"bytes":40,"messages":{"Q":2,"X":1}}"#,
