@@ -39,3 +39,29 @@ impl ResolvesClientCert for ShownCertificate {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+    use rustls_pki_types::PrivateKeyDer;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_asks_for_a_key_of_another_kind_is_shown_nothing() {
+        let key = KeyPair::generate().expect("an ECDSA key");
+        let certificate = CertificateParams::default().self_signed(&key).expect("a certificate");
+        let private = PrivateKeyDer::try_from(key.serialize_der()).expect("PKCS #8");
+        let signing = any_supported_type(&private).expect("a signing key");
+        let key = Arc::new(CertifiedKey::new(vec![certificate.der().clone()], signing));
+        for (scheme, shown) in [
+            (SignatureScheme::RSA_PSS_SHA256, false),
+            (SignatureScheme::ECDSA_NISTP256_SHA256, true),
+        ] {
+            let certificate = ShownCertificate::new(key.clone());
+            assert_eq!(certificate.resolve(&[], &[scheme]).is_some(), shown);
+            assert_eq!(certificate.was_shown(), shown);
+        }
+    }
+}
