@@ -1,13 +1,13 @@
 //! What an idle session costs in user memory: RSS of one Postern before and with a herd, over the number of sessions.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpStream;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use postern::identity::scram::verifier;
+use postern_perf::processes::{Running, free_ports, server};
 
 use crate::Failure;
 
@@ -33,17 +33,6 @@ const WARM_UP: [&str; 6] = ["--at-once", "64", "--queries", "2500", "--seconds",
 /// Places beyond the herd's, for the warm-up's sessions that are not quite gone.
 const SPARE_SESSIONS: u32 = 200;
 
-/// Ends its process when dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.kill().and_then(|()| self.0.wait()) {
-            eprintln!("process {} cannot be ended: {error}", self.0.id());
-        }
-    }
-}
-
 pub fn measure(options: &Options) -> Result<(), Failure> {
     let directory = std::env::temp_dir().join(format!("postern-memory-{}", std::process::id()));
     let outcome = match (options.pid, &options.address) {
@@ -59,17 +48,15 @@ pub fn measure(options: &Options) -> Result<(), Failure> {
 fn with_own_gate(options: &Options, directory: &Path) -> Result<(), Failure> {
     // Huge pages would bring two megabytes of a table with its first entry, and hide the others' memory in RSS at 0.
     nix::sys::prctl::set_thp_disable(true)?;
-    let [server, gate] = free_ports()?;
-    write_configuration(options, directory, server, gate)?;
-    let mut fake = ended_with_us(&std::env::current_exe()?);
-    fake.args(["fake-postgres", "--port", &server.to_string()]);
-    let _fake = start(&mut fake, server)?;
-    let mut postern = ended_with_us(&options.postern);
-    let postern = start(
-        postern.arg("serve").arg("--config").arg(directory.join("postern.toml")),
-        gate,
-    )?;
-    compare(postern.0.id(), &format!("127.0.0.1:{gate}"), options.sessions)
+    let [fake_port, gate_port] = free_ports()?;
+    write_configuration(options, directory, fake_port, gate_port)?;
+    let mut fake = server(&std::env::current_exe()?);
+    fake.args(["fake-postgres", "--port", &fake_port.to_string()]);
+    let _fake = Running::start(&mut fake, &directory.join("fake.log"), fake_port)?;
+    let mut postern = server(&options.postern);
+    postern.arg("serve").arg("--config").arg(directory.join("postern.toml"));
+    let postern = Running::start(&mut postern, &directory.join("postern.log"), gate_port)?;
+    compare(postern.pid(), &format!("127.0.0.1:{gate_port}"), options.sessions)
 }
 
 fn compare(pid: u32, address: &str, sessions: u32) -> Result<(), Failure> {
@@ -106,7 +93,7 @@ fn herd(address: &str, sessions: u32) -> Result<Running, Failure> {
         .stdout(Stdio::piped())
         .spawn()?;
     let output = child.stdout.take();
-    let herd = Running(child);
+    let herd = Running::from(child);
     for line in BufReader::new(output.ok_or("no output")?).lines() {
         let line = line?;
         println!("{line}");
@@ -160,36 +147,4 @@ fn write_configuration(options: &Options, directory: &Path, server: u16, gate: u
         file.write_all(text.as_bytes())?;
     }
     Ok(())
-}
-
-fn start(command: &mut Command, port: u16) -> Result<Running, Failure> {
-    let mut running = Running(command.spawn()?);
-    let deadline = Instant::now() + Duration::from_secs(15);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        if let Some(status) = running.0.try_wait()? {
-            return Err(format!("{command:?} ended with {status}").into());
-        }
-        if Instant::now() > deadline {
-            return Err(format!("{command:?} does not listen on {port}").into());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(running)
-}
-
-/// The program, which ends when we do, and be it that we are killed.
-fn ended_with_us(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM", "--"]).arg(program);
-    command
-}
-
-/// TCP ports of 127.0.0.1 that nobody has right now. Both are held until the second has been found, so that they differ.
-fn free_ports() -> Result<[u16; 2], Failure> {
-    let held = [
-        std::net::TcpListener::bind(("127.0.0.1", 0))?,
-        std::net::TcpListener::bind(("127.0.0.1", 0))?,
-    ];
-    let [first, second] = &held;
-    Ok([first.local_addr()?.port(), second.local_addr()?.port()])
 }
