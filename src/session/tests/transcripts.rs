@@ -63,9 +63,7 @@ const TRANSCRIPTS: [Transcript; 27] = [
     Transcript {
         name: "SCRAM in clear, a query, goodbye",
         say: |play| {
-            play.client(&asking("app"));
-            play.prove(client::Binding::None, &[]);
-            play.log_in();
+            play.enter();
             play.query_and_goodbye();
         },
         ..LOGIN
@@ -86,9 +84,7 @@ const TRANSCRIPTS: [Transcript; 27] = [
         say: |play| {
             play.client(&request(initial::encode_gss_enc_request));
             play.client(&request(initial::encode_ssl_request));
-            play.client(&asking("app"));
-            play.prove(client::Binding::None, &[]);
-            play.log_in();
+            play.enter();
         },
         ..LOGIN
     },
@@ -161,9 +157,7 @@ const TRANSCRIPTS: [Transcript; 27] = [
     Transcript {
         name: "COPY in",
         say: |play| {
-            play.client(&asking("app"));
-            play.prove(client::Binding::None, &[]);
-            play.log_in();
+            play.enter();
             play.client(&message(b'Q', b"copy t from stdin\0"));
             play.server(&message(b'G', &[0, 0, 1, 0, 0]));
             let rows = [
@@ -179,9 +173,7 @@ const TRANSCRIPTS: [Transcript; 27] = [
     Transcript {
         name: "COPY out",
         say: |play| {
-            play.client(&asking("app"));
-            play.prove(client::Binding::None, &[]);
-            play.log_in();
+            play.enter();
             play.client(&message(b'Q', b"copy t to stdout\0"));
             let rows = [
                 message(b'H', &[0, 0, 1, 0, 0]),
@@ -309,8 +301,7 @@ const TRANSCRIPTS: [Transcript; 27] = [
     Transcript {
         name: "errors and notices of statements",
         say: |play| {
-            play.arrive();
-            play.let_in(&server_greeting());
+            play.enter();
             let wrong = Report::fatal(SqlState::ProtocolViolation, "division by zero");
             play.client(&message(b'Q', b"select 1/0\0"));
             play.server(&[said(|out| wrong.encode(out)), ready()].concat());
@@ -459,6 +450,12 @@ impl Play {
         self.client(&asking("app"));
         self.prove(client::Binding::None, &[]);
         self.conversation.connected();
+    }
+
+    /// Both halves, where neither is remarkable.
+    fn enter(&mut self) {
+        self.arrive();
+        self.let_in(&server_greeting());
     }
 
     /// The server's half, up to the relay.
