@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU64;
 use std::sync::Mutex;
 
 const SHARDS: usize = 64;
@@ -17,9 +18,12 @@ pub struct Admission {
     shards: Box<[Mutex<HashMap<Key, u32>>]>,
 }
 
-/// 128 bits of keyed hash of identity and grant: names need not be kept for each session.
+/// 127 bits of keyed hash of identity and grant: names need not be kept for each session. The bit that is always set lets a
+/// session without a place do without eight bytes that say so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key(u64, u64);
+pub struct Key(NonZeroU64, u64);
+
+const _: () = assert!(size_of::<Option<Key>>() == 16);
 
 impl Default for Admission {
     fn default() -> Self {
@@ -34,7 +38,8 @@ impl Admission {
     /// Counts one more session, unless that would exceed `limit`. The key gives the place back with [`Self::leave`].
     pub fn enter(&self, identity: &str, grant: &str, limit: Option<u32>) -> Option<Key> {
         let names = (identity, grant);
-        let key = Key(self.hashers[0].hash_one(names), self.hashers[1].hash_one(names));
+        let [first, second] = [0, 1].map(|hasher| self.hashers[hasher].hash_one(names));
+        let key = Key(NonZeroU64::MIN | first, second);
         let mut shard = self.shard(key);
         let count = shard.entry(key).or_insert(0);
         if limit.is_some_and(|limit| *count >= limit) {
@@ -59,7 +64,7 @@ impl Admission {
     }
 
     fn shard(&self, key: Key) -> std::sync::MutexGuard<'_, HashMap<Key, u32>> {
-        let shard = &self.shards[key.0 as usize % SHARDS];
+        let shard = &self.shards[key.1 as usize % SHARDS];
         shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

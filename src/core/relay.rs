@@ -279,7 +279,7 @@ impl Passage {
     fn end_record(&self, utc: crate::time::Utc, now: Mono, how: EndReason) -> End {
         let mut end = End::new(utc, self.standing.session, how);
         self.standing.name(&mut end);
-        end.upstream_micros = Some(self.upstream_micros);
+        end.upstream_micros = Some(self.upstream_micros());
         end.duration_micros = now.micros_since(self.started);
         end.from_client = Traffic {
             bytes: self.bytes_from_client,

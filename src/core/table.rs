@@ -85,6 +85,6 @@ mod tests {
     #[test]
     fn an_entry_is_small() {
         let size = size_of::<Entry>();
-        assert!(size <= 520, "{size} bytes");
+        assert!(size <= 472, "{size} bytes");
     }
 }

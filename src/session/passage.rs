@@ -30,8 +30,8 @@ pub struct Passage {
     last_byte: Mono,
     pub standing: Standing,
     pub cancel_key: Option<UpstreamCancelKey>,
-    /// Microseconds that the server's login took, connecting included.
-    pub upstream_micros: u64,
+    /// Microseconds that the server's login took, connecting included; at most an hour and eleven minutes.
+    upstream_micros: u32,
 }
 
 /// What may be done with a chunk of relayed bytes.
@@ -51,7 +51,7 @@ impl Passage {
     pub fn new(standing: Standing, cancel_key: Option<UpstreamCancelKey>, upstream_micros: u64, started: Mono) -> Self {
         Self {
             cancel_key,
-            upstream_micros,
+            upstream_micros: u32::try_from(upstream_micros).unwrap_or(u32::MAX),
             from_client: Follower::new(),
             from_server: Follower::new(),
             counts: Counts::default(),
@@ -65,6 +65,10 @@ impl Passage {
             last_byte: started,
             standing,
         }
+    }
+
+    pub fn upstream_micros(&self) -> u64 {
+        u64::from(self.upstream_micros)
     }
 
     /// The next bytes from the client. Once the session is being ended, not one more of them reaches the server.
