@@ -1,6 +1,7 @@
 //! Policy of Postern: text -> model -> snapshot -> decision. Pure: no sockets, no files, no clock, no randomness.
 
 mod archive;
+pub mod attributes;
 pub mod authenticate;
 pub mod check;
 pub mod compile;

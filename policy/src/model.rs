@@ -51,6 +51,102 @@ pub enum CrlMode {
     Required,
 }
 
+/// An issuer of tokens: signed JWTs (RFC 7519) of an OpenID Connect provider, or JWT-SVIDs of a SPIFFE trust domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenIssuer {
+    pub form: TokenForm,
+    /// One of them must be in `aud`. Never empty.
+    pub audiences: BTreeSet<String>,
+    pub keys: KeySource,
+    pub algorithms: BTreeSet<TokenAlgorithm>,
+    /// Values of the header's `typ` that are accepted, compared without regard to case and without a leading
+    /// `application/` (RFC 7515, 4.1.9). Empty: any, or none.
+    pub types: BTreeSet<String>,
+    /// Seconds by which our clock and the issuer's may differ.
+    pub clock_skew: u32,
+    /// Seconds after `iat` beyond which a token is too old, whatever `exp` says.
+    pub max_age: Option<u32>,
+    /// By path of the claim.
+    pub required_claims: BTreeMap<String, ClaimTest>,
+    /// Path of the claim that names the subject.
+    pub subject_claim: String,
+    /// Path of the claim that lists the groups.
+    pub groups_claim: Option<String>,
+    /// A token is let in once: it must have a `jti`.
+    pub one_time: bool,
+    /// What OAUTHBEARER tells a client to ask for (RFC 6749, 3.3).
+    pub scope: String,
+    /// Trust anchors for HTTPS, DER. Empty: those of the system.
+    pub roots: Vec<Vec<u8>>,
+    /// Seconds between two fetches of the keys where the provider does not say.
+    pub refresh: u32,
+    /// Seconds for which keys are used after the last fetch that succeeded.
+    pub keys_max_age: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenForm {
+    /// `iss` is this URL, exactly.
+    Oidc { issuer: String },
+    /// The subject is a SPIFFE ID of one of these trust domains; there need be no `iss`.
+    JwtSvid { trust_domains: BTreeSet<String> },
+}
+
+/// Where the keys of a token issuer come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// `jwks_uri` of the issuer's `/.well-known/openid-configuration`.
+    Discovery,
+    /// A JWK Set (RFC 7517) at an `https` URL.
+    Url(String),
+    /// A JWK Set that stood in a file of the policy. Public keys only.
+    Inline(Vec<u8>),
+}
+
+/// Signature algorithms of tokens (RFC 7518, RFC 8037). `none` and HMAC are not among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum TokenAlgorithm {
+    Rs256 = 0,
+    Rs384 = 1,
+    Rs512 = 2,
+    Ps256 = 3,
+    Ps384 = 4,
+    Ps512 = 5,
+    Es256 = 6,
+    Es384 = 7,
+    EdDsa = 8,
+}
+
+/// What a claim must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimTest {
+    /// It has one value, and that matches.
+    Is(Glob),
+    /// At least one of its values matches at least one of these.
+    HasOneOf(Vec<Glob>),
+}
+
+/// A text in which each `*` stands for any characters or none.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Glob(pub String);
+
+/// Somebody who is asked about each attempt: an HTTPS endpoint that answers with an identity or with a no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    pub url: String,
+    /// Trust anchors for HTTPS, DER. Empty: those of the system.
+    pub roots: Vec<Vec<u8>>,
+    /// Path of a file with the value of the request's `Authorization` header.
+    pub authorization_file: Option<String>,
+    /// For one question, milliseconds, waiting for a turn included.
+    pub deadline: u32,
+    /// Questions under way at once.
+    pub concurrency: u32,
+    /// Seconds that an answer is kept at most, whatever it states.
+    pub cache_max_age: u32,
+}
+
 /// A service or a person with a stable name (the map's key, `svc:billing`, `user:alice@corp`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
