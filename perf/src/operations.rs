@@ -11,7 +11,7 @@ use postern::wire::frame::Follower;
 use postern::wire::tag::TagSet;
 use postern_perf::million::{Questions, Sample, Share, model};
 use postern_policy::identity::ScramVerifierView;
-use postern_policy::model::{CertificateKey, Identity, Model, ServerTls, ServerTlsMode};
+use postern_policy::model::{IdentityKey, Identity, Model, ServerTls, ServerTlsMode};
 use postern_policy::snapshot::Snapshot;
 use postern_policy::time::Utc;
 use rcgen::{CertificateParams, KeyPair};
@@ -146,7 +146,7 @@ fn certificate() -> Result<Once, Failure> {
     fingerprint.copy_from_slice(digest(&SHA256, &chain[0]).as_ref());
     let mut model = Model::default();
     let mut insert = |name: String, fingerprint| {
-        let keys = vec![CertificateKey::Fingerprint(fingerprint)];
+        let keys = vec![IdentityKey::Fingerprint(fingerprint)];
         model.identities.insert(
             name,
             Identity {

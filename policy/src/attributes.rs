@@ -8,8 +8,11 @@ use crate::model::{ClaimTest, Glob};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// By name; values of one name in the order in which they came.
-    entries: Box<[(Box<str>, Box<str>)]>,
+    entries: Vec<(Box<str>, Box<str>)>,
 }
+
+/// Of a proof that says nothing.
+pub static NONE: Attributes = Attributes { entries: Vec::new() };
 
 impl<N: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(N, V)> for Attributes {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
@@ -18,9 +21,8 @@ impl<N: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(N, V)> for Attributes {
             .map(|(name, value)| (name.into(), value.into()))
             .collect();
         entries.sort_by(|one, other| one.0.cmp(&other.0));
-        Self {
-            entries: entries.into_boxed_slice(),
-        }
+        entries.shrink_to_fit();
+        Self { entries }
     }
 }
 
@@ -126,7 +128,9 @@ mod tests {
 
     #[test]
     fn one_value_is_asked_for_otherwise_than_one_of_several() {
-        let attributes: Attributes = [("tenant", "a"), ("roles", "dba"), ("roles", "dev")].into_iter().collect();
+        let attributes: Attributes = [("tenant", "a"), ("roles", "dba"), ("roles", "dev")]
+            .into_iter()
+            .collect();
         let is = |name, pattern: &str| ClaimTest::Is(Glob(pattern.to_owned())).holds(name, &attributes);
         let one_of = |name, pattern: &str| ClaimTest::HasOneOf(vec![Glob(pattern.to_owned())]).holds(name, &attributes);
         assert!(is("tenant", "a") && !is("tenant", "b") && !is("roles", "*") && !is("none", "*"));

@@ -3,12 +3,12 @@
 
 use core::net::IpAddr;
 
-use crate::archive::codes::{ArchivedMethodCode, ArchivedTransportCode};
+use crate::archive::codes::ArchivedTransportCode;
 use crate::archive::layout::{ArchivedImage, ArchivedPatternRecord, ArchivedRuleRecord, ArchivedText};
 use crate::archive::read;
 use crate::archive::strings::text_of;
 use crate::conditions::{Address, in_any};
-use crate::id::RuleId;
+use crate::id::{ProviderId, RuleId};
 use crate::model::Method;
 use crate::snapshot::Snapshot;
 
@@ -42,6 +42,23 @@ pub struct AuthenticationRuleView<'a> {
     pub method: Method,
     /// PBKDF2 iterations of every verifier that the rule may ask for, and so of its mock answers.
     pub scram_iterations: u32,
+    providers: &'a [rkyv::rend::u32_le],
+    /// The token issuer that OAUTHBEARER sends clients to.
+    pub discovery: Option<ProviderId>,
+    /// Milliseconds from the StartupMessage before which no refusal is told.
+    pub answer_floor: u32,
+}
+
+impl AuthenticationRuleView<'_> {
+    /// Whether tokens of this issuer (or answers of this webhook) count under the rule.
+    pub fn takes(&self, provider: ProviderId) -> bool {
+        self.providers.is_empty() || self.providers.iter().any(|named| *named == provider.0)
+    }
+
+    /// The providers that the rule names; none where it takes those of any issuer.
+    pub fn providers(&self) -> impl Iterator<Item = ProviderId> {
+        self.providers.iter().map(|number| ProviderId(number.to_native()))
+    }
 }
 
 /// The part of a rule that an arrival does not match.
@@ -82,17 +99,19 @@ impl Snapshot {
             name: text_of(&self.image().strings, &record.name),
             method: record.method.into(),
             scram_iterations: record.scram_iterations.to_native(),
+            providers: &record.providers,
+            discovery: record.discovery.as_ref().map(|number| ProviderId(number.to_native())),
+            answer_floor: record.answer_floor.to_native(),
         })
     }
 
     /// Whether any rule of this listener has a use for a client certificate: only then does the handshake ask for one.
+    /// A token may be bound to one (RFC 8705, section 3).
     pub fn uses_certificates(&self, listener: &str) -> bool {
         let image = self.image();
         image.authentication.iter().any(|record| {
-            let certificate = match record.method {
-                ArchivedMethodCode::Certificate | ArchivedMethodCode::CertificateAndScram => true,
-                ArchivedMethodCode::ScramSha256 | ArchivedMethodCode::Reject => false,
-            };
+            let method = Method::from(record.method);
+            let certificate = method.uses_certificates() || method.uses_tokens();
             let tls = match record.transport {
                 ArchivedTransportCode::Any | ArchivedTransportCode::Tls => true,
                 ArchivedTransportCode::Plain | ArchivedTransportCode::Unix => false,

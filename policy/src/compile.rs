@@ -20,7 +20,7 @@ use crate::archive::layout::Image;
 use crate::model::Model;
 
 /// Goes up with every change of the archive's layout or of the hash of its tables.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Bytes before the archive.
 pub const HEADER: usize = 64;

@@ -3,14 +3,20 @@
 use core::net::IpAddr;
 
 use crate::archive::layout::{
-    ArchivedConditionsRecord, ArchivedHoursRecord, ArchivedImage, ArchivedNetworkRecord, ArchivedTransitionRecord,
+    ArchivedClaimTestRecord, ArchivedConditionsRecord, ArchivedHoursRecord, ArchivedImage, ArchivedNetworkRecord,
+    ArchivedProofConditionsRecord, ArchivedTransitionRecord,
 };
+use crate::archive::strings::text_of;
+use crate::attributes::{Attributes, glob_matches};
 use crate::authenticate::Source;
 use crate::time::Utc;
 
 /// The condition that does not hold. Those that only time can mend or break come last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Miss {
+    ClaimsNotMet,
+    CertificateNotMet,
+    TokenTooOld,
     WrongNetwork,
     Expired,
     NotYetValid,
@@ -40,6 +46,41 @@ impl Address {
             },
         }
     }
+}
+
+/// What a proof says, held against the conditions on it.
+pub(crate) fn judge_proof(
+    image: &ArchivedImage,
+    conditions: &ArchivedProofConditionsRecord,
+    claims: &Attributes,
+    certificate: &Attributes,
+    token_age: Option<u32>,
+) -> Result<(), Miss> {
+    if !all_hold(image, &conditions.claims, claims) {
+        return Err(Miss::ClaimsNotMet);
+    }
+    if !all_hold(image, &conditions.certificate, certificate) {
+        return Err(Miss::CertificateNotMet);
+    }
+    let fresh = conditions
+        .token_max_age
+        .as_ref()
+        .is_none_or(|most| token_age.is_some_and(|age| age <= most.to_native()));
+    if fresh { Ok(()) } else { Err(Miss::TokenTooOld) }
+}
+
+pub(crate) fn all_hold(image: &ArchivedImage, tests: &[ArchivedClaimTestRecord], attributes: &Attributes) -> bool {
+    tests.iter().all(|test| {
+        let name = text_of(&image.strings, &test.name);
+        let fits = |value: &str| {
+            let mut patterns = test.patterns.iter().map(|pattern| text_of(&image.strings, pattern));
+            patterns.any(|pattern| glob_matches(pattern, value))
+        };
+        match test.has_one_of {
+            true => attributes.values(name).any(fits),
+            false => attributes.only(name).is_some_and(fits),
+        }
+    })
 }
 
 /// A Unix socket is in no network.

@@ -9,14 +9,19 @@
 //! (only grants of that role will); after a SCRAM proof it is the identity's name and nothing else.
 
 use crate::archive::codes::ArchivedReplicationCode;
-use crate::archive::layout::{ArchivedGrantRecord, ArchivedIdentityRecord, ArchivedImage, ArchivedText};
+use crate::archive::layout::{
+    ArchivedConditionsRecord, ArchivedGrantRecord, ArchivedIdentityRecord, ArchivedImage, ArchivedText, BY_TENANT,
+};
 use crate::archive::reach::{ArchivedReachIndex, Subject};
 use crate::archive::strings::text_of;
+use crate::attributes::Attributes;
 use crate::authenticate::Source;
 use crate::conditions::{self, Address, Miss};
-use crate::id::{ClusterId, DenyId, GrantId, IdentityId};
+use crate::id::{ClusterId, DenyId, GrantId, GroupId, IdentityId};
+use crate::identity::OfSubject;
 use crate::model::Limits;
 use crate::snapshot::Snapshot;
+use crate::template::{Part, Values, is_filled};
 use crate::time::Utc;
 
 /// What the decision is about. Everything in it was established before: only proofs that succeeded, only decoded text.
@@ -25,6 +30,16 @@ pub struct Facts<'a> {
     /// Of the snapshot that decides.
     pub identity: IdentityId,
     pub proofs: Proofs,
+    /// As the issuer of the token, or the webhook, names the identity.
+    pub subject: Option<&'a str>,
+    /// Groups that the provider puts the identity into, beside its own.
+    pub groups: &'a [GroupId],
+    /// Of the token, or attributes of the webhook's answer.
+    pub claims: &'a Attributes,
+    /// Of the certificate that is one of the proofs.
+    pub certificate: &'a Attributes,
+    /// Seconds from the token's `iat` to the attempt.
+    pub token_age: Option<u32>,
     pub user: &'a str,
     pub database: &'a str,
     pub source: Source,
@@ -37,16 +52,20 @@ pub struct Facts<'a> {
 pub struct Proofs {
     pub certificate: bool,
     pub scram: bool,
+    pub token: bool,
+    /// The token is bound to the key of the client's certificate (RFC 8705, section 3).
+    pub token_bound: bool,
+    pub webhook: bool,
 }
 
 impl Proofs {
     /// Whether one of them is bound to a key that the client holds.
     pub fn key_bound(self) -> bool {
-        self.certificate
+        self.certificate || (self.token && self.token_bound)
     }
 
     fn any(self) -> bool {
-        self.certificate || self.scram
+        self.certificate || self.scram || self.token || self.webhook
     }
 }
 
@@ -112,6 +131,11 @@ pub enum Refusal {
     ReplicationNotGranted,
     ProofMissing,
     KeyBoundProofMissing,
+    ClaimsNotMet,
+    CertificateNotMet,
+    TokenTooOld,
+    /// No cluster is of the tenant that the token says, or it says none.
+    TenantUnknown,
     WrongNetwork,
     Expired,
     NotYetValid,
@@ -130,6 +154,10 @@ impl Refusal {
             Self::ReplicationNotGranted => "replication_not_granted",
             Self::ProofMissing => "proof_missing",
             Self::KeyBoundProofMissing => "key_bound_proof_missing",
+            Self::ClaimsNotMet => "claims_not_met",
+            Self::CertificateNotMet => "certificate_not_met",
+            Self::TokenTooOld => "token_too_old",
+            Self::TenantUnknown => "tenant_unknown",
             Self::WrongNetwork => "wrong_network",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
@@ -150,6 +178,10 @@ impl Refusal {
             | Self::ReplicationNotGranted
             | Self::ProofMissing
             | Self::KeyBoundProofMissing
+            | Self::ClaimsNotMet
+            | Self::CertificateNotMet
+            | Self::TokenTooOld
+            | Self::TenantUnknown
             | Self::WrongNetwork
             | Self::Expired
             | Self::DeniedByRule(_) => false,
@@ -160,6 +192,9 @@ impl Refusal {
 impl From<Miss> for Refusal {
     fn from(miss: Miss) -> Self {
         match miss {
+            Miss::ClaimsNotMet => Self::ClaimsNotMet,
+            Miss::CertificateNotMet => Self::CertificateNotMet,
+            Miss::TokenTooOld => Self::TokenTooOld,
             Miss::WrongNetwork => Self::WrongNetwork,
             Miss::Expired => Self::Expired,
             Miss::NotYetValid => Self::NotYetValid,
@@ -176,21 +211,27 @@ impl Snapshot {
         let mut recheck = Earliest(None);
         case.denied(&mut recheck)?;
         let grant = case.granted(&mut recheck)?;
-        self.permit(facts.identity, grant, recheck.0).ok_or(Refusal::NoGrant)
-    }
-
-    fn permit(&self, identity: IdentityId, grant: u32, recheck_at: Option<Utc>) -> Option<Permit> {
-        let image = self.image();
-        let record = image.grants.get(grant as usize)?;
-        let detail = image.grant_details.get(grant as usize)?;
-        Some(Permit {
+        let cluster = case.cluster(grant).ok_or(Refusal::TenantUnknown)?;
+        let detail = self.image().grant_details.get(grant as usize).ok_or(Refusal::NoGrant)?;
+        Ok(Permit {
             generation: self.generation(),
-            identity,
+            identity: facts.identity,
             grant: GrantId(grant),
-            cluster: ClusterId(record.cluster.to_native()),
+            cluster,
             limits: detail.limits(),
-            recheck_at,
+            recheck_at: recheck.0,
         })
+    }
+}
+
+/// What an attempt fills the places of a grant with.
+impl Values for Facts<'_> {
+    fn value(&self, place: Part<'_>) -> Option<&str> {
+        match place {
+            Part::Subject => self.subject,
+            Part::Claim(name) => self.claims.only(name),
+            Part::Text(_) | Part::Identity | Part::ApplicationName | Part::Unknown(_) => None,
+        }
     }
 }
 
@@ -251,7 +292,13 @@ impl<'a> Case<'a> {
                     match self.judge_deny(number) {
                         Ok(()) => denied = Some(denied.map_or(number, |known| known.min(number))),
                         Err(Miss::NotYetValid | Miss::OutsideHours) => recheck.consider(self.deny_changes(number)),
-                        Err(Miss::WrongNetwork | Miss::Expired) => {}
+                        Err(
+                            Miss::ClaimsNotMet
+                            | Miss::CertificateNotMet
+                            | Miss::TokenTooOld
+                            | Miss::WrongNetwork
+                            | Miss::Expired,
+                        ) => {}
                     }
                 }
             }
@@ -317,10 +364,14 @@ impl<'a> Case<'a> {
     fn subjects(&self, tier: Tier, index: &'a ArchivedReachIndex, itself: bool) -> impl Iterator<Item = Subject> {
         let itself = (tier == Tier::Identity && itself).then_some(Subject::Identity(self.identity));
         let everyone = (tier == Tier::Everyone && index.names_everyone()).then_some(Subject::Everyone);
-        let groups = if tier == Tier::Groups { self.groups } else { &[] };
-        let groups = groups
+        let (own, given) = match tier {
+            Tier::Groups => (self.groups, self.facts.groups),
+            Tier::Identity | Tier::Everyone => (&[] as &[_], &[] as &[_]),
+        };
+        let groups = own
             .iter()
             .map(|group| group.to_native())
+            .chain(given.iter().map(|group| group.0))
             .filter(|group| index.names_group(*group));
         itself.into_iter().chain(groups.map(Subject::Group)).chain(everyone)
     }
@@ -347,24 +398,63 @@ impl<'a> Case<'a> {
             return Err(Refusal::ReplicationNotGranted);
         }
         let proofs = self.facts.proofs;
-        if !proofs.any() || (grant.certificate && !proofs.certificate) || (grant.scram && !proofs.scram) {
+        let missing = (grant.certificate && !proofs.certificate)
+            || (grant.scram && !proofs.scram)
+            || (grant.token && !proofs.token)
+            || (grant.webhook && !proofs.webhook);
+        if !proofs.any() || missing {
             return Err(Refusal::ProofMissing);
         }
         if grant.key_bound && !proofs.key_bound() {
             return Err(Refusal::KeyBoundProofMissing);
         }
-        Ok(conditions::judge(
-            self.image,
-            &grant.conditions,
-            self.address,
-            self.facts.now,
-        )?)
+        self.judge_proof(grant.proof_conditions)?;
+        if self.cluster(number).is_none() {
+            return Err(Refusal::TenantUnknown);
+        }
+        Ok(self.judge_conditions(&grant.conditions)?)
+    }
+
+    fn judge_conditions(&self, conditions: &ArchivedConditionsRecord) -> Result<(), Miss> {
+        conditions::judge(self.image, conditions, self.address, self.facts.now)
+    }
+
+    fn judge_proof(&self, place: rkyv::rend::u32_le) -> Result<(), Miss> {
+        if place == 0 {
+            return Ok(());
+        }
+        // A reference that leads nowhere (there is none in a loaded snapshot) holds for nobody.
+        let conditions = self.image.proof_conditions_of(place).ok().flatten();
+        let conditions = conditions.ok_or(Miss::ClaimsNotMet)?;
+        let facts = self.facts;
+        conditions::judge_proof(self.image, conditions, facts.claims, facts.certificate, facts.token_age)
+    }
+
+    /// Where a grant leads: the cluster that it names, or that of the tenant. Clusters are few.
+    pub fn cluster(&self, number: u32) -> Option<ClusterId> {
+        let grant = self.image.grants.get(number as usize)?;
+        let named = grant.cluster.to_native();
+        if named != BY_TENANT {
+            return Some(ClusterId(named));
+        }
+        let template = self.image.grant_details.get(number as usize)?.tenant.as_ref()?;
+        let template = text_of(&self.image.strings, template);
+        let is_of_tenant = |cluster: &crate::archive::layout::ArchivedClusterRecord| {
+            let tenant = cluster
+                .tenant
+                .as_ref()
+                .map(|tenant| text_of(&self.image.strings, tenant));
+            tenant.is_some_and(|tenant| is_filled(template, self.facts, tenant))
+        };
+        let found = self.image.clusters.iter().position(is_of_tenant)?;
+        Some(ClusterId(found as u32))
     }
 
     /// Whether the conditions of a deny for this subject and database hold.
     pub fn judge_deny(&self, number: u32) -> Result<(), Miss> {
         let deny = self.image.denies.get(number as usize).ok_or(Miss::Expired)?;
-        conditions::judge(self.image, &deny.conditions, self.address, self.facts.now)
+        self.judge_proof(deny.proof_conditions)?;
+        self.judge_conditions(&deny.conditions)
     }
 
     fn user_allowed(&self, grant: &ArchivedGrantRecord) -> bool {
@@ -387,7 +477,11 @@ impl<'a> Case<'a> {
 }
 
 fn claim(image: &ArchivedImage, record: &ArchivedIdentityRecord, facts: &Facts<'_>) -> Claim {
-    let is_user = |text: &ArchivedText| text_of(&image.strings, text) == facts.user;
+    let is_user = |text: &ArchivedText| {
+        let text = text_of(&image.strings, text);
+        text == facts.user && !text.contains('{')
+            || text.contains('{') && is_filled(text, &OfSubject(facts.subject), facts.user)
+    };
     if is_user(&record.name) {
         return Claim::Itself;
     }

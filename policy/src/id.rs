@@ -21,6 +21,10 @@ id!(
     IdentityId
 );
 id!(
+    /// A group; numbered in name order.
+    GroupId
+);
+id!(
     /// A grant; numbered in name order, so the smaller number is the smaller name.
     GrantId
 );

@@ -15,6 +15,7 @@ pub mod model;
 #[cfg(test)]
 mod sample;
 pub mod snapshot;
+pub mod template;
 pub mod text;
 pub mod time;
 pub mod view;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
+use crate::template::Template;
 use crate::time::Utc;
 
 /// One whole policy. Default is deny: an empty model lets nobody in.
@@ -15,6 +16,8 @@ pub struct Model {
     pub providers: BTreeMap<String, Provider>,
     pub identities: BTreeMap<String, Identity>,
     pub groups: BTreeSet<String>,
+    pub group_mappings: BTreeSet<GroupMapping>,
+    pub revocations: BTreeMap<String, Revocation>,
     pub clusters: BTreeMap<String, Cluster>,
     pub grants: BTreeMap<String, Grant>,
     pub denies: BTreeMap<String, Deny>,
@@ -22,10 +25,48 @@ pub struct Model {
     pub authentication: Vec<AuthenticationRule>,
 }
 
-/// An issuer of proofs. The first kind is a certificate authority; token issuers and webhooks join it here.
+/// An issuer of proofs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Provider {
     CertificateAuthority(CertificateAuthority),
+    Tokens(TokenIssuer),
+    Webhook(Webhook),
+}
+
+impl Provider {
+    /// SPIFFE trust domains that it may speak for.
+    pub fn trust_domains(&self) -> &BTreeSet<String> {
+        static NONE: BTreeSet<String> = BTreeSet::new();
+        match self {
+            Self::CertificateAuthority(authority) => &authority.trust_domains,
+            Self::Tokens(issuer) => match &issuer.form {
+                TokenForm::JwtSvid { trust_domains } => trust_domains,
+                TokenForm::Oidc { .. } => &NONE,
+            },
+            Self::Webhook(_) => &NONE,
+        }
+    }
+}
+
+/// Whoever a provider says is in its group `external` is in `group` of the policy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupMapping {
+    pub provider: String,
+    pub external: String,
+    pub group: String,
+}
+
+/// Tokens of one provider that no longer count, whatever their own `exp` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Revocation {
+    pub provider: String,
+    /// Values of `jti`.
+    pub token_ids: BTreeSet<String>,
+    pub subjects: BTreeSet<String>,
+    /// Values of `kid`: everything that was signed with these keys.
+    pub key_ids: BTreeSet<String>,
+    /// Only what was issued before this moment. With neither subjects nor others: everything of the provider.
+    pub issued_before: Option<Utc>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,6 +123,19 @@ pub struct TokenIssuer {
     pub refresh: u32,
     /// Seconds for which keys are used after the last fetch that succeeded.
     pub keys_max_age: u32,
+}
+
+impl TokenIssuer {
+    /// The discovery document of an OpenID Connect issuer (OpenID Connect Discovery 1.0, section 4).
+    pub fn discovery_url(&self) -> Option<String> {
+        match &self.form {
+            TokenForm::Oidc { issuer } => {
+                let base = issuer.strip_suffix('/').unwrap_or(issuer);
+                Some(format!("{base}/.well-known/openid-configuration"))
+            }
+            TokenForm::JwtSvid { .. } => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,23 +208,25 @@ pub struct Identity {
     pub aliases: BTreeSet<String>,
     pub groups: BTreeSet<String>,
     /// Any one of them proves the identity.
-    pub keys: Vec<CertificateKey>,
+    pub keys: Vec<IdentityKey>,
     pub scram: Option<ScramVerifier>,
 }
 
-/// What in a certificate is bound to an identity.
+/// What in a proof is bound to an identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CertificateKey {
+pub enum IdentityKey {
     /// SHA-256 of the whole certificate (DER). Needs no provider: the pin is the trust.
     Fingerprint([u8; 32]),
     /// SHA-256 of the SubjectPublicKeyInfo (DER). Needs no provider.
     PublicKey([u8; 32]),
-    /// SAN URI; may hold `*` for exactly one path segment each.
+    /// SAN URI, or the SPIFFE ID of a JWT-SVID; may hold `*` for exactly one path segment each.
     Uri { provider: String, pattern: String },
     /// SAN DNS name, compared without regard to case; never a wildcard.
     Dns { provider: String, name: String },
     /// The one CN of the subject.
     CommonName { provider: String, name: String },
+    /// The subject of a token, or of a webhook's answer; may hold one `*` for any characters or none.
+    Subject { provider: String, pattern: String },
 }
 
 /// `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, decoded. Lets nobody log in by itself, but an offline
@@ -259,19 +315,62 @@ pub enum ServerMethod {
 }
 
 /// Who may reach which database as which role, under which conditions and limits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grant {
     pub subjects: Subjects,
     pub databases: Vec<NamePattern>,
-    pub cluster: String,
+    pub cluster: ClusterChoice,
+    /// The database to open at the server, where it is not the one that the client asked for.
+    pub connect_database: Option<Template>,
     pub role: String,
     pub access: Access,
     pub conditions: Conditions,
     pub proofs: RequiredProofs,
     pub replication: ReplicationRight,
     pub limits: Limits,
-    /// Start-up settings the grant fixes; a client that sends one of them is refused.
-    pub settings: BTreeMap<String, String>,
+    pub on_expiry: OnExpiry,
+    /// Seconds before the end of the proof at which the client gets a NOTICE; `None`: it gets none.
+    pub expiry_notice: Option<u32>,
+    /// Start-up settings the grant fixes; a client that sends one of them is refused, but for `application_name`, which is
+    /// replaced.
+    pub settings: BTreeMap<String, Template>,
+}
+
+/// Where a grant leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterChoice {
+    Named(String),
+    /// The cluster of the tenant that this says.
+    ByTenant(Template),
+}
+
+impl Default for ClusterChoice {
+    fn default() -> Self {
+        Self::Named(String::new())
+    }
+}
+
+impl ClusterChoice {
+    pub fn named(&self) -> Option<&str> {
+        match self {
+            Self::Named(name) => Some(name),
+            Self::ByTenant(_) => None,
+        }
+    }
+}
+
+/// What becomes of a session when the certificate or token that it was let in by ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnExpiry {
+    /// Nothing, and no notice.
+    Ignore,
+    /// It goes on until it wants to begin another transaction.
+    RefuseNew,
+    /// It ends as soon as no transaction is open.
+    FinishTransaction,
+    /// It ends at once.
+    #[default]
+    Terminate,
 }
 
 /// Beats every grant it matches.
@@ -328,7 +427,23 @@ pub struct Conditions {
     pub not_before: Option<Utc>,
     pub not_after: Option<Utc>,
     pub hours: Vec<WeeklyHours>,
+    /// By path of the claim (or name of the webhook's attribute). What has no claims holds none of them.
+    pub claims: BTreeMap<String, ClaimTest>,
+    /// By one of [`CERTIFICATE_ATTRIBUTES`], of the certificate that is one of the proofs.
+    pub certificate: BTreeMap<String, ClaimTest>,
+    /// Seconds since the token's `iat`, at most.
+    pub token_max_age: Option<u32>,
 }
+
+/// What of a certificate a condition may look at: its SAN URIs and DNS names, and parts of its subject's and issuer's names.
+pub const CERTIFICATE_ATTRIBUTES: [&str; 6] = [
+    "uri",
+    "dns",
+    "common_name",
+    "organization",
+    "organizational_unit",
+    "issuer_common_name",
+];
 
 /// Open from `from` (inclusive) to `to` (exclusive), minutes since Monday 00:00 in `zone`; never empty, never wraps
 /// (the text may wrap; it becomes two of these).
@@ -344,6 +459,8 @@ pub struct WeeklyHours {
 pub struct RequiredProofs {
     pub certificate: bool,
     pub scram: bool,
+    pub token: bool,
+    pub webhook: bool,
     /// At least one proof is bound to a key (a client certificate, a certificate-bound token).
     pub key_bound: bool,
 }
@@ -370,7 +487,7 @@ pub struct Limits {
 }
 
 /// As a line of `pg_hba.conf`. It sees the text of database and user and never whether anything exists.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuthenticationRule {
     pub name: String,
     /// Empty: every listener.
@@ -384,6 +501,12 @@ pub struct AuthenticationRule {
     pub method: Method,
     /// PBKDF2 iterations that a mock answer shows; every verifier reachable under the rule has the same (a fault of `check` otherwise).
     pub scram_iterations: u32,
+    /// Whose tokens (or which webhook's answers) count. Empty: those of every token issuer.
+    pub providers: BTreeSet<String>,
+    /// The token issuer that OAUTHBEARER sends clients to.
+    pub discovery: Option<String>,
+    /// Milliseconds from the StartupMessage before which no refusal is told, whatever its reason.
+    pub answer_floor: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -399,12 +522,75 @@ pub enum Transport {
     Unix,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// How a client has to prove who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 #[repr(u8)]
 pub enum Method {
     Certificate = 0,
     ScramSha256 = 1,
-    /// Both proofs, and both must resolve to one identity.
+    /// Both proofs, and both must resolve to one identity, here as below.
     CertificateAndScram = 2,
+    #[default]
     Reject = 3,
+    /// A token as the password, under TLS only.
+    Token = 4,
+    CertificateAndToken = 5,
+    /// A token by SASL OAUTHBEARER (RFC 7628), under TLS only.
+    OauthBearer = 6,
+    CertificateAndOauthBearer = 7,
+    /// A password that a webhook judges, under TLS only.
+    Webhook = 8,
+    CertificateAndWebhook = 9,
+}
+
+/// What a method asks for beside a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    Nothing,
+    Scram,
+    /// AuthenticationCleartextPassword, and the password is a token.
+    TokenAsPassword,
+    OauthBearer,
+    /// AuthenticationCleartextPassword, and a webhook judges it.
+    PasswordForWebhook,
+}
+
+impl Method {
+    pub fn uses_certificates(self) -> bool {
+        match self {
+            Method::Certificate
+            | Method::CertificateAndScram
+            | Method::CertificateAndToken
+            | Method::CertificateAndOauthBearer
+            | Method::CertificateAndWebhook => true,
+            Method::ScramSha256 | Method::Reject | Method::Token | Method::OauthBearer | Method::Webhook => false,
+        }
+    }
+
+    pub fn asks(self) -> Asked {
+        match self {
+            Method::Certificate | Method::Reject => Asked::Nothing,
+            Method::ScramSha256 | Method::CertificateAndScram => Asked::Scram,
+            Method::Token | Method::CertificateAndToken => Asked::TokenAsPassword,
+            Method::OauthBearer | Method::CertificateAndOauthBearer => Asked::OauthBearer,
+            Method::Webhook | Method::CertificateAndWebhook => Asked::PasswordForWebhook,
+        }
+    }
+
+    pub fn uses_scram(self) -> bool {
+        self.asks() == Asked::Scram
+    }
+
+    pub fn uses_tokens(self) -> bool {
+        matches!(self.asks(), Asked::TokenAsPassword | Asked::OauthBearer)
+    }
+
+    pub fn uses_webhook(self) -> bool {
+        self.asks() == Asked::PasswordForWebhook
+    }
+
+    /// Whether what the client sends is fit for TLS only.
+    pub fn needs_tls(self) -> bool {
+        self.uses_certificates() || self.uses_tokens() || self.uses_webhook()
+    }
 }

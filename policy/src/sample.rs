@@ -9,14 +9,15 @@ use rcgen::{
 };
 
 use crate::model::*;
+use crate::template::Template;
 use crate::time::Utc;
 
 pub(crate) fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-pub(crate) fn uri(provider: &str, pattern: &str) -> CertificateKey {
-    CertificateKey::Uri {
+pub(crate) fn uri(provider: &str, pattern: &str) -> IdentityKey {
+    IdentityKey::Uri {
         provider: provider.to_owned(),
         pattern: pattern.to_owned(),
     }
@@ -34,14 +35,9 @@ pub(crate) fn grant(subjects: Subjects, databases: Vec<NamePattern>, role: &str)
     Grant {
         subjects,
         databases,
-        cluster: "main".to_owned(),
+        cluster: ClusterChoice::Named("main".to_owned()),
         role: role.to_owned(),
-        access: Access::ReadWrite,
-        conditions: Conditions::default(),
-        proofs: RequiredProofs::default(),
-        replication: ReplicationRight::No,
-        limits: Limits::default(),
-        settings: BTreeMap::new(),
+        ..Grant::default()
     }
 }
 
@@ -88,7 +84,9 @@ pub(crate) fn policy() -> Model {
     Model {
         providers: providers(),
         identities: identities(),
-        groups: set(&["apps", "people", "robots"]),
+        groups: set(&["apps", "dba", "people", "robots"]),
+        group_mappings: BTreeSet::from([mapping("idp", "db-admins", "dba"), mapping("idp", "staff", "people")]),
+        revocations: BTreeMap::from([("stolen".to_owned(), revocation())]),
         clusters: clusters(),
         grants: grants(),
         denies: denies(),
@@ -111,9 +109,75 @@ fn providers() -> BTreeMap<String, Provider> {
         crl_max_age: None,
         trust_domains: set(&["partner.example"]),
     };
-    [("corp", corp), ("partner", partner)]
-        .map(|(name, authority)| (name.to_owned(), Provider::CertificateAuthority(authority)))
-        .into()
+    let authorities = [("corp", corp), ("partner", partner)]
+        .map(|(name, authority)| (name.to_owned(), Provider::CertificateAuthority(authority)));
+    let mut providers = BTreeMap::from(authorities);
+    let svid = TokenIssuer {
+        form: TokenForm::JwtSvid {
+            trust_domains: set(&["mesh"]),
+        },
+        keys: KeySource::Inline(b"{\"keys\": []}".to_vec()),
+        ..token_issuer()
+    };
+    providers.insert("idp".to_owned(), Provider::Tokens(token_issuer()));
+    providers.insert("mesh".to_owned(), Provider::Tokens(svid));
+    providers.insert("desk".to_owned(), Provider::Webhook(webhook()));
+    providers
+}
+
+pub(crate) fn token_issuer() -> TokenIssuer {
+    TokenIssuer {
+        form: TokenForm::Oidc {
+            issuer: "https://login.example.org/corp".to_owned(),
+        },
+        audiences: set(&["postern"]),
+        keys: KeySource::Url("https://login.example.org/corp/keys".to_owned()),
+        algorithms: BTreeSet::from([TokenAlgorithm::Rs256, TokenAlgorithm::EdDsa]),
+        types: set(&["at+jwt"]),
+        clock_skew: 30,
+        max_age: Some(3_600),
+        required_claims: BTreeMap::from([("email_verified".to_owned(), is("true"))]),
+        subject_claim: "email".to_owned(),
+        groups_claim: Some("groups".to_owned()),
+        one_time: true,
+        scope: "openid postern".to_owned(),
+        roots: vec![authority().root.clone()],
+        refresh: 300,
+        keys_max_age: 86_400,
+    }
+}
+
+fn webhook() -> Webhook {
+    Webhook {
+        url: "https://desk.example.org:8443/postern?v=1".to_owned(),
+        roots: vec![],
+        authorization_file: Some("secrets/desk".to_owned()),
+        deadline: 2_000,
+        concurrency: 64,
+        cache_max_age: 60,
+    }
+}
+
+fn mapping(provider: &str, external: &str, group: &str) -> GroupMapping {
+    GroupMapping {
+        provider: provider.to_owned(),
+        external: external.to_owned(),
+        group: group.to_owned(),
+    }
+}
+
+fn revocation() -> Revocation {
+    Revocation {
+        provider: "idp".to_owned(),
+        token_ids: set(&["a1", "b2"]),
+        subjects: set(&["mallory@example.org"]),
+        key_ids: set(&["2024"]),
+        issued_before: Some(Utc(1_790_000_000_000_000)),
+    }
+}
+
+pub(crate) fn is(pattern: &str) -> ClaimTest {
+    ClaimTest::Is(Glob(pattern.to_owned()))
 }
 
 fn identities() -> BTreeMap<String, Identity> {
@@ -121,10 +185,10 @@ fn identities() -> BTreeMap<String, Identity> {
         aliases: set(&["billing", "invoices"]),
         groups: set(&["apps"]),
         keys: vec![
-            CertificateKey::Fingerprint([0xB1; 32]),
+            IdentityKey::Fingerprint([0xB1; 32]),
             uri("corp", "spiffe://corp/ns/*/sa/billing"),
             uri("corp", "spiffe://corp/billing"),
-            CertificateKey::Dns {
+            IdentityKey::Dns {
                 provider: "corp".to_owned(),
                 name: "billing.corp".to_owned(),
             },
@@ -135,8 +199,8 @@ fn identities() -> BTreeMap<String, Identity> {
         aliases: set(&["alice"]),
         groups: set(&["people"]),
         keys: vec![
-            CertificateKey::PublicKey([0xA1; 32]),
-            CertificateKey::CommonName {
+            IdentityKey::PublicKey([0xA1; 32]),
+            IdentityKey::CommonName {
                 provider: "corp".to_owned(),
                 name: "Alice Ångström".to_owned(),
             },
@@ -147,7 +211,30 @@ fn identities() -> BTreeMap<String, Identity> {
         scram: Some(verifier()),
         ..Identity::default()
     };
+    let subject = |provider: &str, pattern: &str| Identity {
+        keys: vec![IdentityKey::Subject {
+            provider: provider.to_owned(),
+            pattern: pattern.to_owned(),
+        }],
+        ..Identity::default()
+    };
+    let staff = Identity {
+        aliases: set(&["{subject}"]),
+        ..subject("idp", "*@example.org")
+    };
+    let mesh = Identity {
+        keys: vec![
+            uri("mesh", "spiffe://mesh/ns/*/sa/report"),
+            uri("mesh", "spiffe://mesh/report"),
+        ],
+        groups: set(&["apps"]),
+        ..Identity::default()
+    };
     BTreeMap::from([
+        ("staff:{subject}".to_owned(), staff),
+        ("user:carol".to_owned(), subject("idp", "carol@example.org")),
+        ("guest".to_owned(), subject("desk", "guest")),
+        ("svc:report".to_owned(), mesh),
         ("svc:billing".to_owned(), billing),
         ("user:alice@corp".to_owned(), alice),
         ("backup".to_owned(), backup),
@@ -181,6 +268,7 @@ fn clusters() -> BTreeMap<String, Cluster> {
             .into(),
     };
     let mut pinned = main.clone();
+    pinned.tenant = Some("globex".to_owned());
     pinned.tls = ServerTls {
         pinned_key: Some([9; 32]),
         ..ServerTls::default()
@@ -194,7 +282,7 @@ fn grants() -> BTreeMap<String, Grant> {
         vec![exact("billing"), prefix("billing_")],
         "app_rw",
     );
-    billing.settings = BTreeMap::from([("statement_timeout".to_owned(), "30s".to_owned())]);
+    billing.settings = BTreeMap::from([("statement_timeout".to_owned(), Template::from("30s"))]);
     billing.limits = Limits {
         sessions: Some(20),
         session_length: None,
@@ -215,8 +303,27 @@ fn grants() -> BTreeMap<String, Grant> {
     backup.conditions.not_before = Some(Utc(1_700_000_000_000_000));
     backup.conditions.not_after = Some(Utc(1_900_000_000_000_000));
     backup.proofs.scram = true;
+    let mut dba = grant(to_groups(&["dba"]), vec![exact("ops")], "owner");
+    dba.cluster = ClusterChoice::ByTenant(Template::from("{claim.tenant}"));
+    dba.connect_database = Some(Template::from("ops_{claim.tenant}"));
+    dba.proofs.token = true;
+    dba.on_expiry = OnExpiry::FinishTransaction;
+    dba.expiry_notice = Some(60);
+    dba.conditions.claims = BTreeMap::from([
+        ("tenant".to_owned(), is("*")),
+        (
+            "roles".to_owned(),
+            ClaimTest::HasOneOf(vec![Glob("dba".to_owned()), Glob("ops-*".to_owned())]),
+        ),
+    ]);
+    dba.conditions.token_max_age = Some(600);
+    dba.settings = BTreeMap::from([(
+        "application_name".to_owned(),
+        Template::from("{subject} {application_name}"),
+    )]);
     BTreeMap::from([
         ("billing".to_owned(), billing),
+        ("dba".to_owned(), dba),
         ("people".to_owned(), people),
         ("backup".to_owned(), backup),
     ])
@@ -234,19 +341,27 @@ fn denies() -> BTreeMap<String, Deny> {
         databases: vec![prefix("secret_")],
         conditions: Conditions::default(),
     };
-    BTreeMap::from([("lab".to_owned(), lab), ("secret".to_owned(), secret)])
+    let mut trial = Deny {
+        subjects: everyone(),
+        databases: vec![exact("ops")],
+        conditions: Conditions::default(),
+    };
+    trial.conditions.claims = BTreeMap::from([("plan".to_owned(), is("trial"))]);
+    BTreeMap::from([
+        ("lab".to_owned(), lab),
+        ("secret".to_owned(), secret),
+        ("trial".to_owned(), trial),
+    ])
 }
 
 fn authentication() -> Vec<AuthenticationRule> {
     let rule = |name: &str, transport, method| AuthenticationRule {
         name: name.to_owned(),
-        listeners: BTreeSet::new(),
         transport,
-        networks: vec![],
-        databases: vec![],
-        users: vec![],
         method,
         scram_iterations: 4096,
+        answer_floor: 100,
+        ..AuthenticationRule::default()
     };
     let mut machines = rule("machines", Transport::Tls, Method::Certificate);
     machines.listeners = set(&["inner"]);
@@ -254,7 +369,20 @@ fn authentication() -> Vec<AuthenticationRule> {
     let mut people = rule("people", Transport::Tls, Method::CertificateAndScram);
     people.users = vec![prefix("user:")];
     people.databases = vec![NamePattern::Any];
-    vec![machines, people, rule("rest", Transport::Any, Method::ScramSha256)]
+    let mut tokens = rule("tokens", Transport::Tls, Method::OauthBearer);
+    tokens.users = vec![prefix("staff:")];
+    tokens.providers = set(&["idp", "mesh"]);
+    tokens.discovery = Some("idp".to_owned());
+    let mut guests = rule("guests", Transport::Tls, Method::CertificateAndWebhook);
+    guests.users = vec![exact("guest")];
+    guests.providers = set(&["desk"]);
+    vec![
+        machines,
+        people,
+        tokens,
+        guests,
+        rule("rest", Transport::Any, Method::ScramSha256),
+    ]
 }
 
 /// DER.

@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn loads_what_compile_made() {
         let snapshot = load(&compile(&sample::policy()).unwrap()).unwrap();
-        assert_eq!((snapshot.generation(), snapshot.identity_count()), (1, 3));
+        assert_eq!((snapshot.generation(), snapshot.identity_count()), (1, 7));
     }
 
     #[test]

@@ -4,11 +4,14 @@ use rkyv::option::ArchivedOption;
 
 use crate::archive::layout::{
     ArchivedAuthorityRecord, ArchivedClusterRecord, ArchivedEndpointRecord, ArchivedGrantDetail, ArchivedGrantRecord,
-    ArchivedImage, ArchivedProviderKind, ArchivedRoleRecord, ArchivedText,
+    ArchivedImage, ArchivedProviderKind, ArchivedRoleRecord, ArchivedText, BY_TENANT,
 };
 use crate::archive::strings::text_of;
 use crate::id::{ClusterId, DenyId, GrantId, ProviderId};
-use crate::model::{Access, CrlMode, Limits, ReplicationRight, RequiredProofs, ServerMethod, ServerTlsMode};
+use crate::model::{
+    Access, CrlMode, Limits, OnExpiry, ReplicationRight, RequiredProofs, ServerMethod, ServerTlsMode, TokenIssuer,
+    Webhook,
+};
 use crate::snapshot::Snapshot;
 
 impl Snapshot {
@@ -51,18 +54,51 @@ impl Snapshot {
     /// In name order.
     pub fn certificate_authorities(&self) -> impl Iterator<Item = (ProviderId, CertificateAuthorityView<'_>)> {
         let image = self.image();
-        (0u32..).zip(image.providers.iter()).map(move |(number, record)| {
-            let ArchivedProviderKind::CertificateAuthority(authority) = &record.kind;
-            let name = text_of(&image.strings, &record.name);
-            (
-                ProviderId(number),
-                CertificateAuthorityView {
-                    name,
-                    image,
-                    record: authority,
-                },
-            )
-        })
+        (0u32..)
+            .zip(image.providers.iter())
+            .filter_map(move |(number, record)| match &record.kind {
+                ArchivedProviderKind::CertificateAuthority(authority) => Some((
+                    ProviderId(number),
+                    CertificateAuthorityView {
+                        name: text_of(&image.strings, &record.name),
+                        image,
+                        record: authority,
+                    },
+                )),
+                ArchivedProviderKind::Tokens(_) | ArchivedProviderKind::Webhook(_) => None,
+            })
+    }
+
+    /// In name order, owned: read once for each snapshot, not for each attempt.
+    pub fn token_issuers(&self) -> Vec<(ProviderId, &str, TokenIssuer)> {
+        let image = self.image();
+        let found = (0u32..)
+            .zip(image.providers.iter())
+            .filter_map(|(number, record)| match &record.kind {
+                ArchivedProviderKind::Tokens(issuer) => Some((
+                    ProviderId(number),
+                    text_of(&image.strings, &record.name),
+                    image.token_issuer(issuer).ok()?,
+                )),
+                ArchivedProviderKind::CertificateAuthority(_) | ArchivedProviderKind::Webhook(_) => None,
+            });
+        found.collect()
+    }
+
+    /// As [`Self::token_issuers`].
+    pub fn webhooks(&self) -> Vec<(ProviderId, &str, Webhook)> {
+        let image = self.image();
+        let found = (0u32..)
+            .zip(image.providers.iter())
+            .filter_map(|(number, record)| match &record.kind {
+                ArchivedProviderKind::Webhook(webhook) => Some((
+                    ProviderId(number),
+                    text_of(&image.strings, &record.name),
+                    image.webhook(webhook).ok()?,
+                )),
+                ArchivedProviderKind::CertificateAuthority(_) | ArchivedProviderKind::Tokens(_) => None,
+            });
+        found.collect()
     }
 
     pub fn provider_name(&self, id: ProviderId) -> Option<&str> {
@@ -94,8 +130,24 @@ impl<'a> GrantView<'a> {
         text_of(&self.image.strings, &self.record.role)
     }
 
-    pub fn cluster(&self) -> ClusterId {
-        ClusterId(self.record.cluster.to_native())
+    /// `None` where the tenant decides.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        let number = self.record.cluster.to_native();
+        (number != BY_TENANT).then_some(ClusterId(number))
+    }
+
+    /// The template of the database to open at the server, where it is not the one that the client asked for.
+    pub fn connect_database(&self) -> Option<&'a str> {
+        optional(self.image, &self.detail.connect_database)
+    }
+
+    pub fn on_expiry(&self) -> OnExpiry {
+        self.detail.on_expiry.into()
+    }
+
+    /// Seconds before the proof's end.
+    pub fn expiry_notice(&self) -> Option<u32> {
+        self.detail.expiry_notice.as_ref().map(|seconds| seconds.to_native())
     }
 
     pub fn access(&self) -> Access {
@@ -110,6 +162,8 @@ impl<'a> GrantView<'a> {
         RequiredProofs {
             certificate: self.record.certificate,
             scram: self.record.scram,
+            token: self.record.token,
+            webhook: self.record.webhook,
             key_bound: self.record.key_bound,
         }
     }
@@ -118,7 +172,7 @@ impl<'a> GrantView<'a> {
         self.detail.limits()
     }
 
-    /// Start-up settings that the grant fixes, name and value, by name.
+    /// Start-up settings that the grant fixes, name and template of the value, by name.
     pub fn settings(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let strings = &self.image.strings;
         self.detail

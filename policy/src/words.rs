@@ -1,6 +1,8 @@
 //! How the closed choices of a policy are written: in the text, in explanations and in the record.
 
-use crate::model::{Access, CrlMode, Method, ReplicationRight, ServerMethod, ServerTlsMode, Transport};
+use crate::model::{
+    Access, CrlMode, Method, OnExpiry, ReplicationRight, ServerMethod, ServerTlsMode, TokenAlgorithm, Transport,
+};
 
 /// A closed choice, each of its values with one stable word.
 pub trait Word: Copy + 'static {
@@ -108,6 +110,12 @@ impl Word for Method {
         Method::ScramSha256,
         Method::CertificateAndScram,
         Method::Reject,
+        Method::Token,
+        Method::CertificateAndToken,
+        Method::OauthBearer,
+        Method::CertificateAndOauthBearer,
+        Method::Webhook,
+        Method::CertificateAndWebhook,
     ];
 
     fn as_str(self) -> &'static str {
@@ -116,6 +124,59 @@ impl Word for Method {
             Method::ScramSha256 => "scram-sha-256",
             Method::CertificateAndScram => "certificate+scram-sha-256",
             Method::Reject => "reject",
+            Method::Token => "token",
+            Method::CertificateAndToken => "certificate+token",
+            Method::OauthBearer => "oauthbearer",
+            Method::CertificateAndOauthBearer => "certificate+oauthbearer",
+            Method::Webhook => "webhook",
+            Method::CertificateAndWebhook => "certificate+webhook",
+        }
+    }
+}
+
+/// As the registry of JSON Web Signature algorithms has them (RFC 7518, section 3.1; RFC 8037).
+impl Word for TokenAlgorithm {
+    const ALL: &'static [Self] = &[
+        TokenAlgorithm::Rs256,
+        TokenAlgorithm::Rs384,
+        TokenAlgorithm::Rs512,
+        TokenAlgorithm::Ps256,
+        TokenAlgorithm::Ps384,
+        TokenAlgorithm::Ps512,
+        TokenAlgorithm::Es256,
+        TokenAlgorithm::Es384,
+        TokenAlgorithm::EdDsa,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            TokenAlgorithm::Rs256 => "RS256",
+            TokenAlgorithm::Rs384 => "RS384",
+            TokenAlgorithm::Rs512 => "RS512",
+            TokenAlgorithm::Ps256 => "PS256",
+            TokenAlgorithm::Ps384 => "PS384",
+            TokenAlgorithm::Ps512 => "PS512",
+            TokenAlgorithm::Es256 => "ES256",
+            TokenAlgorithm::Es384 => "ES384",
+            TokenAlgorithm::EdDsa => "EdDSA",
+        }
+    }
+}
+
+impl Word for OnExpiry {
+    const ALL: &'static [Self] = &[
+        OnExpiry::Ignore,
+        OnExpiry::RefuseNew,
+        OnExpiry::FinishTransaction,
+        OnExpiry::Terminate,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            OnExpiry::Ignore => "ignore",
+            OnExpiry::RefuseNew => "refuse_new",
+            OnExpiry::FinishTransaction => "finish_transaction",
+            OnExpiry::Terminate => "terminate",
         }
     }
 }
@@ -139,5 +200,7 @@ mod tests {
         all::<ReplicationRight>();
         all::<Transport>();
         all::<Method>();
+        all::<TokenAlgorithm>();
+        all::<OnExpiry>();
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_policy::model::{CertificateAuthority, CertificateKey, Identity, ScramVerifier};
+use postern_policy::model::{CertificateAuthority, IdentityKey, Identity, ScramVerifier};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
@@ -54,7 +54,7 @@ fn identity(number: usize, random: &mut Random) -> Identity {
         groups: groups(random),
         ..Identity::default()
     };
-    let uri = |pattern| CertificateKey::Uri {
+    let uri = |pattern| IdentityKey::Uri {
         provider: PROVIDER.to_owned(),
         pattern,
     };
@@ -62,7 +62,7 @@ fn identity(number: usize, random: &mut Random) -> Identity {
         ..PATTERNS => identity.keys.push(uri(pattern(number))),
         PATTERNS.. => match number % 3 {
             0 => identity.scram = Some(verifier(random)),
-            1 => identity.keys.push(CertificateKey::Fingerprint(random.bytes())),
+            1 => identity.keys.push(IdentityKey::Fingerprint(random.bytes())),
             _ => identity.keys.push(uri(format!(
                 "spiffe://{TRUST_DOMAIN}/ns/team-{:04}/sa/svc-{number:07}",
                 random.below(GROUPS)

@@ -121,7 +121,7 @@ fn prefix(circle: usize) -> String {
 mod tests {
     use postern_policy::check::check;
     use postern_policy::compile::compile;
-    use postern_policy::model::CertificateKey;
+    use postern_policy::model::IdentityKey;
     use postern_policy::snapshot::{HeapBytes, Snapshot};
 
     use super::*;
@@ -145,7 +145,7 @@ mod tests {
         assert!(model.identities.values().all(|identity| identity.groups.len() == 8));
         let keys = model.identities.values().flat_map(|identity| &identity.keys);
         let pattern =
-            |key: &&CertificateKey| matches!(key, CertificateKey::Uri { pattern, .. } if pattern.contains('*'));
+            |key: &&IdentityKey| matches!(key, IdentityKey::Uri { pattern, .. } if pattern.contains('*'));
         assert_eq!(keys.filter(pattern).count(), 1_000);
     }
 

@@ -6,7 +6,7 @@ use postern_policy::authenticate::{Arrival, Source};
 use postern_policy::decide::{Facts, Proofs, Replication};
 use postern_policy::id::{IdentityId, ProviderId};
 use postern_policy::identity::CertificateNames;
-use postern_policy::model::{CertificateKey, Identity, Model};
+use postern_policy::model::{IdentityKey, Identity, Model};
 use postern_policy::snapshot::Snapshot;
 use postern_policy::time::Utc;
 
@@ -217,18 +217,18 @@ fn miss(share: Share, random: &mut Random) -> Miss {
 fn kind_of(identity: &Identity) -> Kind {
     match identity.keys.first() {
         None => Kind::Name,
-        Some(CertificateKey::Uri { pattern, .. }) if pattern.contains('*') => Kind::UriUnderPattern,
-        Some(CertificateKey::Uri { .. }) => Kind::Uri,
+        Some(IdentityKey::Uri { pattern, .. }) if pattern.contains('*') => Kind::UriUnderPattern,
+        Some(IdentityKey::Uri { .. }) => Kind::Uri,
         Some(_) => Kind::Fingerprint,
     }
 }
 
 fn key(identity: &Identity, random: &mut Random) -> Key {
     match identity.keys.first() {
-        Some(CertificateKey::Uri { pattern, .. }) => {
+        Some(IdentityKey::Uri { pattern, .. }) => {
             Key::Uri(pattern.replace('*', &format!("x{}", random.below(100_000))))
         }
-        Some(CertificateKey::Fingerprint(digest)) => Key::Fingerprint(*digest),
+        Some(IdentityKey::Fingerprint(digest)) => Key::Fingerprint(*digest),
         _ => Key::Name,
     }
 }

@@ -44,5 +44,36 @@ mirror!(TransportCode, ArchivedTransportCode, model::Transport { Any = 0, Tls = 
 mirror!(
     MethodCode,
     ArchivedMethodCode,
-    model::Method { Certificate = 0, ScramSha256 = 1, CertificateAndScram = 2, Reject = 3 }
+    model::Method {
+        Certificate = 0,
+        ScramSha256 = 1,
+        CertificateAndScram = 2,
+        Reject = 3,
+        Token = 4,
+        CertificateAndToken = 5,
+        OauthBearer = 6,
+        CertificateAndOauthBearer = 7,
+        Webhook = 8,
+        CertificateAndWebhook = 9,
+    }
+);
+mirror!(
+    TokenAlgorithmCode,
+    ArchivedTokenAlgorithmCode,
+    model::TokenAlgorithm {
+        Rs256 = 0,
+        Rs384 = 1,
+        Rs512 = 2,
+        Ps256 = 3,
+        Ps384 = 4,
+        Ps512 = 5,
+        Es256 = 6,
+        Es384 = 7,
+        EdDsa = 8,
+    }
+);
+mirror!(
+    OnExpiryCode,
+    ArchivedOnExpiryCode,
+    model::OnExpiry { Ignore = 0, RefuseNew = 1, FinishTransaction = 2, Terminate = 3 }
 );

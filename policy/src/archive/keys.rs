@@ -43,6 +43,7 @@ impl KeyTables {
                 .iter()
                 .map(|name| name_hash(name.provider, text(name))),
         );
+        self.subject_index = HashTable::build(self.subjects.iter().map(|name| name_hash(name.provider, text(name))));
         // A name that is too long to be one is filed under its plain hash, where no lookup finds it.
         let of_dns = |name: &NameRecord| dns_hash(name.provider, text(name)).unwrap_or(0);
         self.dns_index = HashTable::build(self.dns.iter().map(of_dns));

@@ -7,7 +7,8 @@
 use rkyv::{Archive, Serialize};
 
 use super::codes::{
-    AccessCode, CrlModeCode, MethodCode, ReplicationCode, ServerMethodCode, TlsModeCode, TransportCode,
+    AccessCode, CrlModeCode, MethodCode, OnExpiryCode, ReplicationCode, ServerMethodCode, TlsModeCode,
+    TokenAlgorithmCode, TransportCode,
 };
 use super::reach::ReachIndex;
 use super::table::HashTable;
@@ -30,6 +31,9 @@ pub struct Image {
     /// Identity name to number.
     pub identity_index: HashTable,
     pub groups: Vec<Text>,
+    /// By provider, external name and group.
+    pub group_mappings: Vec<GroupMappingRecord>,
+    pub revocations: Vec<RevocationRecord>,
     pub grant_details: Vec<GrantDetail>,
     pub denies: Vec<DenyRecord>,
     /// Subjects and database patterns of grants and denies, which [`Span`]s of theirs point into.
@@ -38,6 +42,8 @@ pub struct Image {
     pub patterns: Vec<PatternRecord>,
     pub grant_index: ReachIndex,
     pub deny_index: ReachIndex,
+    /// Conditions on what a proof says; a grant or deny refers to one by its `proof_conditions`.
+    pub proof_conditions: Vec<ProofConditionsRecord>,
     pub networks: Vec<NetworkRecord>,
     pub hours: Vec<HoursRecord>,
     pub zones: Vec<ZoneRecord>,
@@ -100,10 +106,12 @@ pub mod key_kind {
     pub const URI_PATTERN: u32 = 3;
     pub const DNS: u32 = 4;
     pub const COMMON_NAME: u32 = 5;
-    pub const COUNT: usize = 6;
+    pub const SUBJECT: u32 = 6;
+    pub const SUBJECT_PATTERN: u32 = 7;
+    pub const COUNT: usize = 8;
 }
 
-/// Every certificate key of every identity, by kind, each kind with its index.
+/// Every key of every identity, by kind, each kind with its index.
 #[derive(Archive, Serialize, Default)]
 pub struct KeyTables {
     pub fingerprints: Vec<PinRecord>,
@@ -120,6 +128,30 @@ pub struct KeyTables {
     pub dns_index: HashTable,
     pub common_names: Vec<NameRecord>,
     pub common_name_index: HashTable,
+    pub subjects: Vec<NameRecord>,
+    pub subject_index: HashTable,
+    /// Few, and without an index: each is held against the subject.
+    pub subject_patterns: Vec<NameRecord>,
+}
+
+/// Whoever the provider says is in `external` is in `group`.
+#[derive(Archive, Serialize, Clone, Copy, Debug)]
+pub struct GroupMappingRecord {
+    pub provider: u32,
+    pub external: Text,
+    pub group: u32,
+}
+
+#[derive(Archive, Serialize)]
+pub struct RevocationRecord {
+    pub name: Text,
+    pub provider: u32,
+    // Each ascending.
+    pub token_ids: Vec<Text>,
+    pub subjects: Vec<Text>,
+    pub key_ids: Vec<Text>,
+    /// Microseconds since the epoch.
+    pub issued_before: Option<i64>,
 }
 
 #[derive(Archive, Serialize, Clone, Copy, Debug)]
@@ -172,7 +204,30 @@ pub struct GrantRecord {
     pub certificate: bool,
     pub scram: bool,
     pub key_bound: bool,
-    pub spare: [u8; 7],
+    pub token: bool,
+    pub webhook: bool,
+    pub spare: [u8; 1],
+    /// One more than the place in `proof_conditions`; zero without any.
+    pub proof_conditions: u32,
+}
+
+/// The cluster of a grant that is routed by tenant.
+pub const BY_TENANT: u32 = u32::MAX;
+
+/// What a condition wants of the proof. Every list by name.
+#[derive(Archive, Serialize, Clone, Debug, Default)]
+pub struct ProofConditionsRecord {
+    pub claims: Vec<ClaimTestRecord>,
+    pub certificate: Vec<ClaimTestRecord>,
+    pub token_max_age: Option<u32>,
+}
+
+#[derive(Archive, Serialize, Clone, Debug)]
+pub struct ClaimTestRecord {
+    pub name: Text,
+    /// One of several values is enough; otherwise there is one pattern and the claim has one value.
+    pub has_one_of: bool,
+    pub patterns: Vec<Text>,
 }
 
 #[derive(Archive, Serialize, Clone, Copy, Debug, Default)]
@@ -201,6 +256,11 @@ pub struct GrantDetail {
     pub subjects: SubjectsRecord,
     pub databases: Span,
     pub settings: Vec<(Text, Text)>,
+    /// The template of the tenant, where the grant's cluster is [`BY_TENANT`].
+    pub tenant: Option<Text>,
+    pub connect_database: Option<Text>,
+    pub on_expiry: OnExpiryCode,
+    pub expiry_notice: Option<u32>,
     pub sessions: Option<u32>,
     pub session_length: Option<u32>,
     pub idle: Option<u32>,
@@ -219,6 +279,8 @@ pub struct DenyRecord {
     pub name: Text,
     pub subjects: SubjectsRecord,
     pub databases: Span,
+    /// As that of a grant.
+    pub proof_conditions: u32,
 }
 
 #[derive(Archive, Serialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,6 +330,50 @@ pub struct ProviderRecord {
 #[derive(Archive, Serialize)]
 pub enum ProviderKind {
     CertificateAuthority(AuthorityRecord),
+    Tokens(TokenIssuerRecord),
+    Webhook(WebhookRecord),
+}
+
+#[derive(Archive, Serialize)]
+pub struct TokenIssuerRecord {
+    pub form: TokenFormRecord,
+    pub audiences: Vec<Text>,
+    pub keys: KeySourceRecord,
+    pub algorithms: Vec<TokenAlgorithmCode>,
+    pub types: Vec<Text>,
+    pub clock_skew: u32,
+    pub max_age: Option<u32>,
+    pub required_claims: Vec<ClaimTestRecord>,
+    pub subject_claim: Text,
+    pub groups_claim: Option<Text>,
+    pub one_time: bool,
+    pub scope: Text,
+    pub roots: Vec<Vec<u8>>,
+    pub refresh: u32,
+    pub keys_max_age: u32,
+}
+
+#[derive(Archive, Serialize)]
+pub enum TokenFormRecord {
+    Oidc { issuer: Text },
+    JwtSvid { trust_domains: Vec<Text> },
+}
+
+#[derive(Archive, Serialize)]
+pub enum KeySourceRecord {
+    Discovery,
+    Url { url: Text },
+    Inline { jwks: Vec<u8> },
+}
+
+#[derive(Archive, Serialize)]
+pub struct WebhookRecord {
+    pub url: Text,
+    pub roots: Vec<Vec<u8>>,
+    pub authorization_file: Option<Text>,
+    pub deadline: u32,
+    pub concurrency: u32,
+    pub cache_max_age: u32,
 }
 
 #[derive(Archive, Serialize)]
@@ -326,4 +432,8 @@ pub struct RuleRecord {
     pub users: Vec<PatternRecord>,
     pub method: MethodCode,
     pub scram_iterations: u32,
+    /// Ascending.
+    pub providers: Vec<u32>,
+    pub discovery: Option<u32>,
+    pub answer_floor: u32,
 }

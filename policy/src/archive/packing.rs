@@ -65,6 +65,8 @@ impl Packing {
             keys.uri_patterns.len(),
             keys.dns.len(),
             keys.common_names.len(),
+            keys.subjects.len(),
+            keys.subject_patterns.len(),
         ];
         let same = |used: &[u32], whole: &[usize]| used.iter().map(|count| *count as usize).eq(whole.iter().copied());
         if same(&used, &whole) && same(&self.filed, &filed) {
@@ -87,7 +89,9 @@ impl ArchivedKeyTables {
             key_kind::URI_PATTERN => name(&self.uri_patterns),
             key_kind::DNS => name(&self.dns),
             key_kind::COMMON_NAME => name(&self.common_names),
-            6.. => None,
+            key_kind::SUBJECT => name(&self.subjects),
+            key_kind::SUBJECT_PATTERN => name(&self.subject_patterns),
+            8.. => None,
         }
     }
 }

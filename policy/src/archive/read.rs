@@ -10,10 +10,11 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::layout::*;
 use super::strings::try_text_of;
 use crate::model::{
-    Access, AuthenticationRule, CertificateAuthority, CertificateKey, Cluster, Conditions, Deny, Endpoint, Grant,
-    Identity, Limits, Model, NamePattern, Provider, RequiredProofs, RoleCredential, ScramVerifier, ServerTls, Subjects,
-    WeeklyHours,
+    Access, AuthenticationRule, CertificateAuthority, ClaimTest, Cluster, ClusterChoice, Conditions, Deny, Endpoint,
+    Glob, Grant, GroupMapping, Identity, IdentityKey, KeySource, Limits, Model, NamePattern, Provider, RequiredProofs,
+    Revocation, RoleCredential, ScramVerifier, ServerTls, Subjects, TokenForm, TokenIssuer, Webhook, WeeklyHours,
 };
+use crate::template::Template;
 use crate::time::Utc;
 
 /// A number or a place of the archive that leads nowhere.
@@ -46,6 +47,16 @@ impl ArchivedImage {
                 .collect::<Read<_>>()?,
             identities: BTreeMap::new(),
             groups: self.groups.iter().map(|name| self.owned(name)).collect::<Read<_>>()?,
+            group_mappings: self
+                .group_mappings
+                .iter()
+                .map(|record| self.group_mapping(record))
+                .collect::<Read<_>>()?,
+            revocations: self
+                .revocations
+                .iter()
+                .map(|record| self.revocation(record))
+                .collect::<Read<_>>()?,
             clusters: self
                 .clusters
                 .iter()
@@ -150,7 +161,7 @@ impl ArchivedImage {
         span(&self.transitions, &zone.transitions)
     }
 
-    fn key(&self, reference: &ArchivedKeyReference) -> Read<CertificateKey> {
+    fn key(&self, reference: &ArchivedKeyReference) -> Read<IdentityKey> {
         let place = reference.place.to_native() as usize;
         let (tables, kind) = (&self.keys, reference.kind.to_native());
         let named = |table: &[ArchivedNameRecord]| {
@@ -161,36 +172,127 @@ impl ArchivedImage {
             ))
         };
         Ok(match kind {
-            key_kind::FINGERPRINT => CertificateKey::Fingerprint(tables.fingerprints.get(place).ok_or(Astray)?.digest),
-            key_kind::PUBLIC_KEY => CertificateKey::PublicKey(tables.public_keys.get(place).ok_or(Astray)?.digest),
-            key_kind::URI => {
-                named(&tables.uris).map(|(provider, pattern)| CertificateKey::Uri { provider, pattern })?
-            }
+            key_kind::FINGERPRINT => IdentityKey::Fingerprint(tables.fingerprints.get(place).ok_or(Astray)?.digest),
+            key_kind::PUBLIC_KEY => IdentityKey::PublicKey(tables.public_keys.get(place).ok_or(Astray)?.digest),
+            key_kind::URI => named(&tables.uris).map(|(provider, pattern)| IdentityKey::Uri { provider, pattern })?,
             key_kind::URI_PATTERN => {
-                named(&tables.uri_patterns).map(|(provider, pattern)| CertificateKey::Uri { provider, pattern })?
+                named(&tables.uri_patterns).map(|(provider, pattern)| IdentityKey::Uri { provider, pattern })?
             }
-            key_kind::DNS => named(&tables.dns).map(|(provider, name)| CertificateKey::Dns { provider, name })?,
+            key_kind::DNS => named(&tables.dns).map(|(provider, name)| IdentityKey::Dns { provider, name })?,
             key_kind::COMMON_NAME => {
-                named(&tables.common_names).map(|(provider, name)| CertificateKey::CommonName { provider, name })?
+                named(&tables.common_names).map(|(provider, name)| IdentityKey::CommonName { provider, name })?
             }
-            6.. => return Err(Astray),
+            key_kind::SUBJECT => {
+                named(&tables.subjects).map(|(provider, pattern)| IdentityKey::Subject { provider, pattern })?
+            }
+            key_kind::SUBJECT_PATTERN => {
+                named(&tables.subject_patterns).map(|(provider, pattern)| IdentityKey::Subject { provider, pattern })?
+            }
+            8.. => return Err(Astray),
         })
     }
 
     fn provider(&self, record: &ArchivedProviderRecord) -> Read<(String, Provider)> {
-        let ArchivedProviderKind::CertificateAuthority(authority) = &record.kind;
-        let authority = CertificateAuthority {
-            roots: authority.roots.iter().map(|der| der.to_vec()).collect(),
-            crls: authority.crls.iter().map(|der| der.to_vec()).collect(),
-            crl: authority.crl.into(),
-            crl_max_age: authority.crl_max_age.as_ref().map(|age| age.to_native()),
-            trust_domains: authority
-                .trust_domains
-                .iter()
-                .map(|domain| self.owned(domain))
-                .collect::<Read<_>>()?,
+        let provider = match &record.kind {
+            ArchivedProviderKind::CertificateAuthority(authority) => {
+                Provider::CertificateAuthority(self.certificate_authority(authority)?)
+            }
+            ArchivedProviderKind::Tokens(issuer) => Provider::Tokens(self.token_issuer(issuer)?),
+            ArchivedProviderKind::Webhook(webhook) => Provider::Webhook(self.webhook(webhook)?),
         };
-        Ok((self.owned(&record.name)?, Provider::CertificateAuthority(authority)))
+        Ok((self.owned(&record.name)?, provider))
+    }
+
+    fn certificate_authority(&self, authority: &ArchivedAuthorityRecord) -> Read<CertificateAuthority> {
+        Ok(CertificateAuthority {
+            roots: ders(&authority.roots),
+            crls: ders(&authority.crls),
+            crl: authority.crl.into(),
+            crl_max_age: number(&authority.crl_max_age),
+            trust_domains: self.all(&authority.trust_domains)?,
+        })
+    }
+
+    pub fn token_issuer(&self, issuer: &ArchivedTokenIssuerRecord) -> Read<TokenIssuer> {
+        Ok(TokenIssuer {
+            form: match &issuer.form {
+                ArchivedTokenFormRecord::Oidc { issuer } => TokenForm::Oidc {
+                    issuer: self.owned(issuer)?,
+                },
+                ArchivedTokenFormRecord::JwtSvid { trust_domains } => TokenForm::JwtSvid {
+                    trust_domains: self.all(trust_domains)?,
+                },
+            },
+            audiences: self.all(&issuer.audiences)?,
+            keys: match &issuer.keys {
+                ArchivedKeySourceRecord::Discovery => KeySource::Discovery,
+                ArchivedKeySourceRecord::Url { url } => KeySource::Url(self.owned(url)?),
+                ArchivedKeySourceRecord::Inline { jwks } => KeySource::Inline(jwks.to_vec()),
+            },
+            algorithms: issuer.algorithms.iter().map(|algorithm| (*algorithm).into()).collect(),
+            types: self.all(&issuer.types)?,
+            clock_skew: issuer.clock_skew.to_native(),
+            max_age: number(&issuer.max_age),
+            required_claims: self.claim_tests(&issuer.required_claims)?,
+            subject_claim: self.owned(&issuer.subject_claim)?,
+            groups_claim: self.optional(&issuer.groups_claim)?,
+            one_time: issuer.one_time,
+            scope: self.owned(&issuer.scope)?,
+            roots: ders(&issuer.roots),
+            refresh: issuer.refresh.to_native(),
+            keys_max_age: issuer.keys_max_age.to_native(),
+        })
+    }
+
+    pub fn webhook(&self, webhook: &ArchivedWebhookRecord) -> Read<Webhook> {
+        Ok(Webhook {
+            url: self.owned(&webhook.url)?,
+            roots: ders(&webhook.roots),
+            authorization_file: self.optional(&webhook.authorization_file)?,
+            deadline: webhook.deadline.to_native(),
+            concurrency: webhook.concurrency.to_native(),
+            cache_max_age: webhook.cache_max_age.to_native(),
+        })
+    }
+
+    fn group_mapping(&self, record: &ArchivedGroupMappingRecord) -> Read<GroupMapping> {
+        Ok(GroupMapping {
+            provider: self.provider_name(record.provider.to_native())?,
+            external: self.owned(&record.external)?,
+            group: self.group_name(record.group.to_native())?,
+        })
+    }
+
+    fn revocation(&self, record: &ArchivedRevocationRecord) -> Read<(String, Revocation)> {
+        let revocation = Revocation {
+            provider: self.provider_name(record.provider.to_native())?,
+            token_ids: self.all(&record.token_ids)?,
+            subjects: self.all(&record.subjects)?,
+            key_ids: self.all(&record.key_ids)?,
+            issued_before: record.issued_before.as_ref().map(|moment| Utc(moment.to_native())),
+        };
+        Ok((self.owned(&record.name)?, revocation))
+    }
+
+    fn claim_tests(&self, records: &[ArchivedClaimTestRecord]) -> Read<BTreeMap<String, ClaimTest>> {
+        records.iter().map(|record| self.claim_test(record)).collect()
+    }
+
+    fn claim_test(&self, record: &ArchivedClaimTestRecord) -> Read<(String, ClaimTest)> {
+        let mut patterns = record.patterns.iter().map(|pattern| self.owned(pattern).map(Glob));
+        let test = match record.has_one_of {
+            true => ClaimTest::HasOneOf(patterns.collect::<Read<_>>()?),
+            false => ClaimTest::Is(patterns.next().ok_or(Astray)??),
+        };
+        Ok((self.owned(&record.name)?, test))
+    }
+
+    /// Conditions on the proof, where a grant or deny has any.
+    pub fn proof_conditions_of(&self, place: rkyv::rend::u32_le) -> Read<Option<&ArchivedProofConditionsRecord>> {
+        match place.to_native().checked_sub(1) {
+            None => Ok(None),
+            Some(place) => self.proof_conditions.get(place as usize).map(Some).ok_or(Astray),
+        }
     }
 
     fn cluster(&self, record: &ArchivedClusterRecord) -> Read<(String, Cluster)> {
@@ -239,32 +341,48 @@ impl ArchivedImage {
     }
 
     fn grant(&self, record: &ArchivedGrantRecord, detail: &ArchivedGrantDetail) -> Read<(String, Grant)> {
-        let cluster = self.clusters.get(record.cluster.to_native() as usize).ok_or(Astray)?;
-        let setting = |pair: &rkyv::tuple::ArchivedTuple2<_, _>| Ok((self.owned(&pair.0)?, self.owned(&pair.1)?));
+        let setting =
+            |pair: &rkyv::tuple::ArchivedTuple2<_, _>| Ok((self.owned(&pair.0)?, Template(self.owned(&pair.1)?)));
         let grant = Grant {
             subjects: self.subjects(&detail.subjects)?,
             databases: self.databases(&detail.databases)?,
-            cluster: self.owned(&cluster.name)?,
+            cluster: self.cluster_choice(record, detail)?,
+            connect_database: self.optional(&detail.connect_database)?.map(Template),
             role: self.owned(&record.role)?,
             access: Access::from(record.access),
-            conditions: self.conditions(&record.conditions)?,
+            conditions: self.conditions_with(&record.conditions, record.proof_conditions)?,
             proofs: RequiredProofs {
                 certificate: record.certificate,
                 scram: record.scram,
+                token: record.token,
+                webhook: record.webhook,
                 key_bound: record.key_bound,
             },
             replication: record.replication.into(),
             limits: detail.limits(),
+            on_expiry: detail.on_expiry.into(),
+            expiry_notice: number(&detail.expiry_notice),
             settings: detail.settings.iter().map(setting).collect::<Read<_>>()?,
         };
         Ok((self.owned(&record.name)?, grant))
+    }
+
+    fn cluster_choice(&self, record: &ArchivedGrantRecord, detail: &ArchivedGrantDetail) -> Read<ClusterChoice> {
+        match (record.cluster.to_native(), self.optional(&detail.tenant)?) {
+            (BY_TENANT, Some(tenant)) => Ok(ClusterChoice::ByTenant(Template(tenant))),
+            (BY_TENANT, None) | (_, Some(_)) => Err(Astray),
+            (number, None) => {
+                let cluster = self.clusters.get(number as usize).ok_or(Astray)?;
+                Ok(ClusterChoice::Named(self.owned(&cluster.name)?))
+            }
+        }
     }
 
     fn deny(&self, record: &ArchivedDenyRecord) -> Read<(String, Deny)> {
         let deny = Deny {
             subjects: self.subjects(&record.subjects)?,
             databases: self.databases(&record.databases)?,
-            conditions: self.conditions(&record.conditions)?,
+            conditions: self.conditions_with(&record.conditions, record.proof_conditions)?,
         };
         Ok((self.owned(&record.name)?, deny))
     }
@@ -294,6 +412,17 @@ impl ArchivedImage {
                 .collect::<Read<_>>()?,
             method: record.method.into(),
             scram_iterations: record.scram_iterations.to_native(),
+            providers: record
+                .providers
+                .iter()
+                .map(|number| self.provider_name(number.to_native()))
+                .collect::<Read<_>>()?,
+            discovery: record
+                .discovery
+                .as_ref()
+                .map(|number| self.provider_name(number.to_native()))
+                .transpose()?,
+            answer_floor: record.answer_floor.to_native(),
         })
     }
 
@@ -331,7 +460,20 @@ impl ArchivedImage {
         })
     }
 
-    pub fn conditions(&self, record: &ArchivedConditionsRecord) -> Read<Conditions> {
+    fn conditions_with(&self, record: &ArchivedConditionsRecord, proof: rkyv::rend::u32_le) -> Read<Conditions> {
+        let conditions = self.conditions(record)?;
+        Ok(match self.proof_conditions_of(proof)? {
+            None => conditions,
+            Some(proof) => Conditions {
+                claims: self.claim_tests(&proof.claims)?,
+                certificate: self.claim_tests(&proof.certificate)?,
+                token_max_age: number(&proof.token_max_age),
+                ..conditions
+            },
+        })
+    }
+
+    fn conditions(&self, record: &ArchivedConditionsRecord) -> Read<Conditions> {
         let moment = |at: i64, none: i64| (at != none).then_some(Utc(at));
         Ok(Conditions {
             networks: self
@@ -347,6 +489,7 @@ impl ArchivedImage {
                 .iter()
                 .map(|hours| self.weekly_hours(hours))
                 .collect::<Read<_>>()?,
+            ..Conditions::default()
         })
     }
 
@@ -365,6 +508,10 @@ impl ArchivedImage {
 
     fn provider_name(&self, number: u32) -> Read<String> {
         self.owned(&self.providers.get(number as usize).ok_or(Astray)?.name)
+    }
+
+    fn all<C: FromIterator<String>>(&self, texts: &[ArchivedText]) -> Read<C> {
+        texts.iter().map(|text| self.owned(text)).collect()
     }
 
     fn owned(&self, text: &ArchivedText) -> Read<String> {
@@ -408,6 +555,14 @@ pub fn network(record: &ArchivedNetworkRecord) -> Read<IpNet> {
             .map_err(|_| Astray),
         0..=3 | 5 | 7.. => Err(Astray),
     }
+}
+
+fn ders(list: &[rkyv::vec::ArchivedVec<u8>]) -> Vec<Vec<u8>> {
+    list.iter().map(|der| der.to_vec()).collect()
+}
+
+fn number(number: &rkyv::option::ArchivedOption<rkyv::rend::u32_le>) -> Option<u32> {
+    number.as_ref().map(|number| number.to_native())
 }
 
 fn piece<T>(table: &[T], start: u32, length: u32) -> Read<&[T]> {

@@ -4,7 +4,12 @@ use ipnet::IpNet;
 
 use super::layout::*;
 use super::strings::Strings;
-use crate::model::{Cluster, Endpoint, NamePattern, Provider, RoleCredential, ServerTls};
+use std::collections::BTreeMap;
+
+use crate::model::{
+    CertificateAuthority, ClaimTest, Cluster, Endpoint, KeySource, NamePattern, Provider, RoleCredential, ServerTls,
+    TokenForm, TokenIssuer, Webhook,
+};
 
 impl<'a> Strings<'a> {
     pub fn pattern(&mut self, pattern: &'a NamePattern) -> PatternRecord {
@@ -17,18 +22,88 @@ impl<'a> Strings<'a> {
 
     pub fn provider(&mut self, name: &'a str, provider: &'a Provider) -> ProviderRecord {
         let kind = match provider {
-            Provider::CertificateAuthority(authority) => ProviderKind::CertificateAuthority(AuthorityRecord {
-                roots: authority.roots.clone(),
-                crls: authority.crls.clone(),
-                crl: authority.crl.into(),
-                crl_max_age: authority.crl_max_age,
-                trust_domains: authority.trust_domains.iter().map(|domain| self.add(domain)).collect(),
-            }),
+            Provider::CertificateAuthority(authority) => {
+                ProviderKind::CertificateAuthority(self.certificate_authority(authority))
+            }
+            Provider::Tokens(issuer) => ProviderKind::Tokens(self.token_issuer(issuer)),
+            Provider::Webhook(webhook) => ProviderKind::Webhook(self.webhook(webhook)),
         };
         ProviderRecord {
             name: self.add(name),
             kind,
         }
+    }
+
+    fn certificate_authority(&mut self, authority: &'a CertificateAuthority) -> AuthorityRecord {
+        AuthorityRecord {
+            roots: authority.roots.clone(),
+            crls: authority.crls.clone(),
+            crl: authority.crl.into(),
+            crl_max_age: authority.crl_max_age,
+            trust_domains: self.all(&authority.trust_domains),
+        }
+    }
+
+    fn token_issuer(&mut self, issuer: &'a TokenIssuer) -> TokenIssuerRecord {
+        TokenIssuerRecord {
+            form: match &issuer.form {
+                TokenForm::Oidc { issuer } => TokenFormRecord::Oidc {
+                    issuer: self.add(issuer),
+                },
+                TokenForm::JwtSvid { trust_domains } => TokenFormRecord::JwtSvid {
+                    trust_domains: self.all(trust_domains),
+                },
+            },
+            audiences: self.all(&issuer.audiences),
+            keys: match &issuer.keys {
+                KeySource::Discovery => KeySourceRecord::Discovery,
+                KeySource::Url(url) => KeySourceRecord::Url { url: self.add(url) },
+                KeySource::Inline(jwks) => KeySourceRecord::Inline { jwks: jwks.clone() },
+            },
+            algorithms: issuer.algorithms.iter().map(|algorithm| (*algorithm).into()).collect(),
+            types: self.all(&issuer.types),
+            clock_skew: issuer.clock_skew,
+            max_age: issuer.max_age,
+            required_claims: self.claim_tests(&issuer.required_claims),
+            subject_claim: self.add(&issuer.subject_claim),
+            groups_claim: self.optional(&issuer.groups_claim),
+            one_time: issuer.one_time,
+            scope: self.add(&issuer.scope),
+            roots: issuer.roots.clone(),
+            refresh: issuer.refresh,
+            keys_max_age: issuer.keys_max_age,
+        }
+    }
+
+    fn webhook(&mut self, webhook: &'a Webhook) -> WebhookRecord {
+        WebhookRecord {
+            url: self.add(&webhook.url),
+            roots: webhook.roots.clone(),
+            authorization_file: self.optional(&webhook.authorization_file),
+            deadline: webhook.deadline,
+            concurrency: webhook.concurrency,
+            cache_max_age: webhook.cache_max_age,
+        }
+    }
+
+    pub fn claim_tests(&mut self, tests: &'a BTreeMap<String, ClaimTest>) -> Vec<ClaimTestRecord> {
+        let mut records = Vec::with_capacity(tests.len());
+        for (name, test) in tests {
+            let (has_one_of, patterns) = match test {
+                ClaimTest::Is(pattern) => (false, core::slice::from_ref(pattern)),
+                ClaimTest::HasOneOf(patterns) => (true, patterns.as_slice()),
+            };
+            records.push(ClaimTestRecord {
+                name: self.add(name),
+                has_one_of,
+                patterns: patterns.iter().map(|pattern| self.add(&pattern.0)).collect(),
+            });
+        }
+        records
+    }
+
+    fn all(&mut self, texts: impl IntoIterator<Item = &'a String>) -> Vec<Text> {
+        texts.into_iter().map(|text| self.add(text)).collect()
     }
 
     pub fn cluster(&mut self, name: &'a str, cluster: &'a Cluster) -> ClusterRecord {

@@ -33,6 +33,7 @@ impl ArchivedImage {
         self.verify_identities()?;
         let shared = self.verify_keys()?;
         self.verify_zones()?;
+        self.verify_proofs()?;
         self.verify_reach()?;
         Ok(shared)
     }
@@ -47,6 +48,10 @@ impl ArchivedImage {
         ascending("denies", self.denies.iter().map(|record| self.text(&record.name)))?;
         ascending("providers", self.providers.iter().map(|record| self.text(&record.name)))?;
         ascending("clusters", self.clusters.iter().map(|record| self.text(&record.name)))?;
+        ascending(
+            "revocations",
+            self.revocations.iter().map(|record| self.text(&record.name)),
+        )?;
         for cluster in self.clusters.iter() {
             ascending("roles", cluster.roles.iter().map(|record| self.text(&record.name)))?;
         }
@@ -106,6 +111,14 @@ impl ArchivedImage {
             &mut shared,
             by_name,
         )?;
+        self.verify_names(
+            "subjects",
+            &tables.subjects,
+            &tables.subject_index,
+            &mut shared,
+            by_name,
+        )?;
+        self.verify_subject_patterns(&mut shared)?;
         self.verify_names("DNS names", &tables.dns, &tables.dns_index, &mut shared, dns_hash)?;
         let mut shapes = BTreeSet::new();
         self.verify_names(
@@ -127,6 +140,57 @@ impl ArchivedImage {
             return Err(Inconsistent::Index("URI patterns"));
         }
         Ok(shared)
+    }
+
+    /// They have no index: what is asked of them is that each is one, and is whose it says.
+    fn verify_subject_patterns(&self, shared: &mut Vec<u32>) -> Verified {
+        for record in self.keys.subject_patterns.iter() {
+            if record.provider.to_native() as usize >= self.providers.len() {
+                return Err(Astray.into());
+            }
+            if !self.text(&record.text)?.contains('*') {
+                return Err(Inconsistent::Index("subject patterns"));
+            }
+            shared.push(record.owner.to_native());
+        }
+        let plain = |record: &ArchivedNameRecord| self.text(&record.text).is_ok_and(|text| !text.contains('*'));
+        if self.keys.subjects.iter().all(plain) {
+            Ok(())
+        } else {
+            Err(Inconsistent::Index("subject patterns"))
+        }
+    }
+
+    /// Mappings of groups and revocations are found by halving; conditions on proofs have one owner each, in its order.
+    fn verify_proofs(&self) -> Verified {
+        let mut previous = None;
+        for record in self.group_mappings.iter() {
+            let (provider, group) = (record.provider.to_native(), record.group.to_native());
+            if provider as usize >= self.providers.len() || group as usize >= self.groups.len() {
+                return Err(Astray.into());
+            }
+            let place = (provider, self.text(&record.external)?, group);
+            if previous.is_some_and(|previous| previous >= place) {
+                return Err(Inconsistent::Order("group mappings"));
+            }
+            previous = Some(place);
+        }
+        for record in self.revocations.iter() {
+            if record.provider.to_native() as usize >= self.providers.len() {
+                return Err(Astray.into());
+            }
+            for texts in [&record.token_ids, &record.subjects, &record.key_ids] {
+                ascending("revocations", texts.iter().map(|text| self.text(text)))?;
+            }
+        }
+        let of_grants = self.grants.iter().map(|grant| grant.proof_conditions.to_native());
+        let of_denies = self.denies.iter().map(|deny| deny.proof_conditions.to_native());
+        let used = of_grants.chain(of_denies).filter(|place| *place != 0);
+        if used.eq(1..=self.proof_conditions.len() as u32) {
+            Ok(())
+        } else {
+            Err(Inconsistent::Order("conditions on proofs"))
+        }
     }
 
     fn verify_pins(

@@ -12,13 +12,16 @@ use super::table::HashTable;
 use super::zones;
 use crate::compile::CompileFault;
 use crate::model::{
-    AuthenticationRule, CertificateKey, Conditions, Deny, Grant, Identity, Model, NamePattern, Subjects, WeeklyHours,
+    AuthenticationRule, ClusterChoice, Conditions, Deny, Grant, Identity, IdentityKey, Model, NamePattern, Revocation,
+    Subjects, WeeklyHours,
 };
 
 impl Image {
     pub fn of(model: &Model) -> Result<Self, CompileFault> {
         let mut writer = Writer::new(model);
         writer.groups();
+        writer.group_mappings()?;
+        writer.revocations()?;
         writer.identities()?;
         let grants = writer.grants()?;
         let denies = writer.denies()?;
@@ -35,7 +38,11 @@ impl Image {
             .iter()
             .map(|(name, cluster)| writer.strings.cluster(name, cluster))
             .collect();
-        writer.image.authentication = model.authentication.iter().map(|rule| writer.rule(rule)).collect();
+        writer.image.authentication = model
+            .authentication
+            .iter()
+            .map(|rule| writer.rule(rule))
+            .collect::<Result<_, _>>()?;
         writer.finish()
     }
 }
@@ -84,6 +91,40 @@ impl<'a> Writer<'a> {
 
     fn groups(&mut self) {
         self.image.groups = self.model.groups.iter().map(|name| self.strings.add(name)).collect();
+    }
+
+    fn group_mappings(&mut self) -> Result<(), CompileFault> {
+        for mapping in &self.model.group_mappings {
+            let record = GroupMappingRecord {
+                provider: self.provider(&mapping.provider)?,
+                external: self.strings.add(&mapping.external),
+                group: self.group(&mapping.group)?,
+            };
+            self.image.group_mappings.push(record);
+        }
+        Ok(())
+    }
+
+    fn revocations(&mut self) -> Result<(), CompileFault> {
+        for (name, revocation) in &self.model.revocations {
+            let record = self.revocation(name, revocation)?;
+            self.image.revocations.push(record);
+        }
+        Ok(())
+    }
+
+    fn revocation(&mut self, name: &'a str, revocation: &'a Revocation) -> Result<RevocationRecord, CompileFault> {
+        let mut texts = |set: &'a std::collections::BTreeSet<String>| -> Vec<Text> {
+            set.iter().map(|text| self.strings.add(text)).collect()
+        };
+        Ok(RevocationRecord {
+            token_ids: texts(&revocation.token_ids),
+            subjects: texts(&revocation.subjects),
+            key_ids: texts(&revocation.key_ids),
+            name: self.strings.add(name),
+            provider: self.provider(&revocation.provider)?,
+            issued_before: revocation.issued_before.map(|moment| moment.0),
+        })
     }
 
     fn identities(&mut self) -> Result<(), CompileFault> {
@@ -141,18 +182,18 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn key(&mut self, owner: u32, key: &'a CertificateKey) -> Result<KeyReference, CompileFault> {
+    fn key(&mut self, owner: u32, key: &'a IdentityKey) -> Result<KeyReference, CompileFault> {
         let tables = &mut self.image.keys;
         let (kind, place) = match key {
-            CertificateKey::Fingerprint(digest) => (
+            IdentityKey::Fingerprint(digest) => (
                 key_kind::FINGERPRINT,
                 file(&mut tables.fingerprints, PinRecord { digest: *digest, owner }),
             ),
-            CertificateKey::PublicKey(digest) => (
+            IdentityKey::PublicKey(digest) => (
                 key_kind::PUBLIC_KEY,
                 file(&mut tables.public_keys, PinRecord { digest: *digest, owner }),
             ),
-            CertificateKey::Uri { provider, pattern } => {
+            IdentityKey::Uri { provider, pattern } => {
                 let record = self.name(owner, provider, pattern)?;
                 let tables = &mut self.image.keys;
                 if ShapeRecord::of(pattern).is_some() {
@@ -161,25 +202,30 @@ impl<'a> Writer<'a> {
                     (key_kind::URI, file(&mut tables.uris, record))
                 }
             }
-            CertificateKey::Dns { provider, name } => {
+            IdentityKey::Dns { provider, name } => {
                 let record = self.name(owner, provider, name)?;
                 (key_kind::DNS, file(&mut self.image.keys.dns, record))
             }
-            CertificateKey::CommonName { provider, name } => {
+            IdentityKey::CommonName { provider, name } => {
                 let record = self.name(owner, provider, name)?;
                 (key_kind::COMMON_NAME, file(&mut self.image.keys.common_names, record))
+            }
+            IdentityKey::Subject { provider, pattern } => {
+                let record = self.name(owner, provider, pattern)?;
+                let tables = &mut self.image.keys;
+                if pattern.contains('*') {
+                    (key_kind::SUBJECT_PATTERN, file(&mut tables.subject_patterns, record))
+                } else {
+                    (key_kind::SUBJECT, file(&mut tables.subjects, record))
+                }
             }
         };
         Ok(KeyReference { kind, place })
     }
 
     fn name(&mut self, owner: u32, provider: &'a str, text: &'a str) -> Result<NameRecord, CompileFault> {
-        let number = self
-            .provider_numbers
-            .get(provider)
-            .ok_or_else(|| CompileFault::dangling("provider", provider))?;
         Ok(NameRecord {
-            provider: *number,
+            provider: self.provider(provider)?,
             text: self.strings.add(text),
             owner,
         })
@@ -194,10 +240,10 @@ impl<'a> Writer<'a> {
     }
 
     fn grant(&mut self, name: &'a str, grant: &'a Grant) -> Result<Rule<'a>, CompileFault> {
-        let cluster = *self
-            .cluster_numbers
-            .get(grant.cluster.as_str())
-            .ok_or_else(|| CompileFault::dangling("cluster", &grant.cluster))?;
+        let (cluster, tenant) = match &grant.cluster {
+            ClusterChoice::Named(name) => (self.cluster(name)?, None),
+            ClusterChoice::ByTenant(template) => (BY_TENANT, Some(self.strings.add(&template.0))),
+        };
         let record = GrantRecord {
             conditions: self.conditions(&grant.conditions)?,
             role: self.strings.add(&grant.role),
@@ -208,19 +254,29 @@ impl<'a> Writer<'a> {
             certificate: grant.proofs.certificate,
             scram: grant.proofs.scram,
             key_bound: grant.proofs.key_bound,
-            spare: [0; 7],
+            token: grant.proofs.token,
+            webhook: grant.proofs.webhook,
+            spare: [0; 1],
+            proof_conditions: self.proof_conditions(&grant.conditions),
         };
         let (rule, subjects, databases) = self.reach(&grant.subjects, &grant.databases)?;
         let settings = grant
             .settings
             .iter()
-            .map(|(key, value)| (self.strings.add(key), self.strings.add(value)))
+            .map(|(key, value)| (self.strings.add(key), self.strings.add(&value.0)))
             .collect();
         self.image.grants.push(record);
         self.image.grant_details.push(GrantDetail {
             subjects,
             databases,
             settings,
+            tenant,
+            connect_database: grant
+                .connect_database
+                .as_ref()
+                .map(|template| self.strings.add(&template.0)),
+            on_expiry: grant.on_expiry.into(),
+            expiry_notice: grant.expiry_notice,
             sessions: grant.limits.sessions,
             session_length: grant.limits.session_length,
             idle: grant.limits.idle,
@@ -238,6 +294,7 @@ impl<'a> Writer<'a> {
 
     fn deny(&mut self, name: &'a str, deny: &'a Deny) -> Result<Rule<'a>, CompileFault> {
         let conditions = self.conditions(&deny.conditions)?;
+        let proof_conditions = self.proof_conditions(&deny.conditions);
         let name = self.strings.add(name);
         let (mut rule, subjects, databases) = self.reach(&deny.subjects, &deny.databases)?;
         rule.reach_every_database_if_none();
@@ -246,8 +303,22 @@ impl<'a> Writer<'a> {
             name,
             subjects,
             databases,
+            proof_conditions,
         });
         Ok(rule)
+    }
+
+    /// As grants and denies refer to it: one more than its place, zero where it is empty.
+    fn proof_conditions(&mut self, conditions: &'a Conditions) -> u32 {
+        let record = ProofConditionsRecord {
+            claims: self.strings.claim_tests(&conditions.claims),
+            certificate: self.strings.claim_tests(&conditions.certificate),
+            token_max_age: conditions.token_max_age,
+        };
+        if record.claims.is_empty() && record.certificate.is_empty() && record.token_max_age.is_none() {
+            return 0;
+        }
+        file(&mut self.image.proof_conditions, record) + 1
     }
 
     fn reach(
@@ -349,8 +420,15 @@ impl<'a> Writer<'a> {
         Ok(number)
     }
 
-    fn rule(&mut self, rule: &'a AuthenticationRule) -> RuleRecord {
-        RuleRecord {
+    fn rule(&mut self, rule: &'a AuthenticationRule) -> Result<RuleRecord, CompileFault> {
+        Ok(RuleRecord {
+            providers: rule
+                .providers
+                .iter()
+                .map(|name| self.provider(name))
+                .collect::<Result<_, _>>()?,
+            discovery: rule.discovery.as_deref().map(|name| self.provider(name)).transpose()?,
+            answer_floor: rule.answer_floor,
             name: self.strings.add(&rule.name),
             listeners: rule.listeners.iter().map(|name| self.strings.add(name)).collect(),
             transport: rule.transport.into(),
@@ -359,7 +437,21 @@ impl<'a> Writer<'a> {
             users: rule.users.iter().map(|name| self.strings.pattern(name)).collect(),
             method: rule.method.into(),
             scram_iterations: rule.scram_iterations,
-        }
+        })
+    }
+
+    fn provider(&self, name: &str) -> Result<u32, CompileFault> {
+        self.provider_numbers
+            .get(name)
+            .copied()
+            .ok_or_else(|| CompileFault::dangling("provider", name))
+    }
+
+    fn cluster(&self, name: &str) -> Result<u32, CompileFault> {
+        self.cluster_numbers
+            .get(name)
+            .copied()
+            .ok_or_else(|| CompileFault::dangling("cluster", name))
     }
 
     fn group(&self, name: &str) -> Result<u32, CompileFault> {

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use ipnet::IpNet;
 
-use super::{ModelFault, Object, Scope, Why, require, value};
-use crate::model::{AuthenticationRule, Method, Model, NamePattern, Transport};
+use super::{ModelFault, Object, Scope, Why, provider_named, require, value};
+use crate::model::{Asked, AuthenticationRule, Model, NamePattern, Provider, Transport};
 use crate::words::Word;
 
 pub(super) fn check(model: &Model, found: &mut Vec<ModelFault>) {
@@ -30,6 +30,8 @@ pub(super) fn check(model: &Model, found: &mut Vec<ModelFault>) {
         if rule.method.uses_scram() {
             scope.key("scram_iterations", value::SCRAM_ITERATIONS.check(rule.scram_iterations));
         }
+        check_providers(model, rule, &mut scope);
+        scope.key("answer_floor", value::ANSWER_FLOOR.check(rule.answer_floor));
         if let Some((cover, why)) = never_reached(rule, &model.authentication[..index]) {
             scope.say_with(None, None, Some(Object::Authentication(cover)), Err(why));
         }
@@ -64,10 +66,70 @@ fn method_can_work(rule: &AuthenticationRule) -> Result<(), Why> {
             "`{method}` needs TLS, and the rule's transport is `{transport}`"
         ))
     };
-    require(
-        !rule.method.uses_certificates() || rule.transport == Transport::Tls,
-        || why().help("write `transport = \"tls\"`, and another rule for what comes without"),
-    )
+    require(!rule.method.needs_tls() || rule.transport == Transport::Tls, || {
+        why().help("write `transport = \"tls\"`, and another rule for what comes without")
+    })
+}
+
+/// Providers that the method can use, and one to send clients to where it must name one.
+fn check_providers(model: &Model, rule: &AuthenticationRule, scope: &mut Scope<'_>) {
+    let method = rule.method.as_str();
+    let of_kind = |name: &str| {
+        let provider = provider_named(model, name)?;
+        let fits = match provider {
+            Provider::CertificateAuthority(_) => false,
+            Provider::Tokens(_) => rule.method.uses_tokens(),
+            Provider::Webhook(_) => rule.method.uses_webhook(),
+        };
+        require(fits, || {
+            Why::new(format!("provider `{name}` is not of a kind that `{method}` uses"))
+        })
+    };
+    for name in &rule.providers {
+        scope.text("providers", name, of_kind(name));
+    }
+    let tokens = model
+        .providers
+        .values()
+        .any(|provider| matches!(provider, Provider::Tokens(_)));
+    scope.key(
+        "method",
+        require(!rule.method.uses_tokens() || tokens, || {
+            Why::new(format!("`{method}`, and no provider of the policy issues tokens"))
+                .help("define one: `[provider.corp]` with `kind = \"tokens\"`")
+        }),
+    );
+    scope.key(
+        "providers",
+        require(!rule.method.uses_webhook() || rule.providers.len() == 1, || {
+            Why::new("a webhook method asks one webhook").help("`providers = [\"...\"]`")
+        }),
+    );
+    if let Some(name) = &rule.discovery {
+        scope.key(
+            "discovery",
+            of_kind(name).and_then(|()| discoverable(model, rule, name)),
+        );
+    }
+    let needs = rule.method.asks() == Asked::OauthBearer;
+    scope.key(
+        "discovery",
+        require(needs == rule.discovery.is_some(), || match needs {
+            true => Why::new(format!("`{method}` tells clients where to get a token"))
+                .help("`discovery = \"...\"`: the provider to send them to"),
+            false => Why::new(format!("`{method}` sends no client anywhere")),
+        }),
+    );
+}
+
+fn discoverable(model: &Model, rule: &AuthenticationRule, name: &str) -> Result<(), Why> {
+    let oidc = matches!(provider_named(model, name)?, Provider::Tokens(issuer) if issuer.discovery_url().is_some());
+    require(oidc, || {
+        Why::new(format!("provider `{name}` has no discovery document"))
+    })?;
+    require(rule.providers.is_empty() || rule.providers.contains(name), || {
+        Why::new(format!("tokens of `{name}` do not count under this rule")).help("add it to `providers`")
+    })
 }
 
 /// The position of an earlier rule that leaves nothing for this one.
@@ -183,20 +245,4 @@ fn matches(patterns: &[NamePattern], name: &str) -> bool {
             NamePattern::Prefix(prefix) => name.starts_with(prefix),
             NamePattern::Exact(exact) => name == exact,
         })
-}
-
-impl Method {
-    pub fn uses_certificates(self) -> bool {
-        match self {
-            Method::Certificate | Method::CertificateAndScram => true,
-            Method::ScramSha256 | Method::Reject => false,
-        }
-    }
-
-    pub fn uses_scram(self) -> bool {
-        match self {
-            Method::ScramSha256 | Method::CertificateAndScram => true,
-            Method::Certificate | Method::Reject => false,
-        }
-    }
 }

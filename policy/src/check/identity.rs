@@ -2,8 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Item, ModelFault, Names, Object, Scope, Why, key, provider_named, require, uri_overlap, value};
-use crate::model::{CertificateKey, Identity, Model, Provider};
+use super::{
+    Item, ModelFault, Names, Object, Scope, Why, key, provider_named, require, subject_overlap, uri_overlap, value,
+};
+use crate::model::{Identity, IdentityKey, Model, Provider};
+use crate::template::{Part, parts};
 
 pub(super) fn check(model: &Model, found: &mut Vec<ModelFault>) {
     let names = Names::of(model);
@@ -20,12 +23,31 @@ pub(super) fn check(model: &Model, found: &mut Vec<ModelFault>) {
         }
         check_proofs(model, name, identity, &mut scope);
     }
+    check_group_mappings(model, &names, found);
     check_keys_are_unique(model, found);
     uri_overlap::check(model, found);
+    subject_overlap::check(model, found);
+}
+
+fn check_group_mappings(model: &Model, names: &Names<'_>, found: &mut Vec<ModelFault>) {
+    for mapping in &model.group_mappings {
+        let object = || Object::Group(mapping.group.clone());
+        let mut scope = Scope::new(found, &object);
+        scope.whole(names.group(model, &mapping.group));
+        let speaks = provider_named(model, &mapping.provider).and_then(|provider| {
+            require(!matches!(provider, Provider::CertificateAuthority(_)), || {
+                Why::new(format!("provider `{}` names no groups", mapping.provider))
+                    .help("groups come from tokens and from webhooks")
+            })
+        });
+        scope.key("from", speaks);
+        scope.key("from", value::plain_text("a group", &mapping.external));
+    }
 }
 
 fn check_names(model: &Model, name: &str, identity: &Identity, scope: &mut Scope<'_>) {
     scope.whole(value::object_name(name));
+    scope.whole(name_template(name, identity));
     for alias in &identity.aliases {
         scope.text("aliases", alias, value::postgres_name(alias));
         let clash = alias != name && model.identities.contains_key(alias);
@@ -43,6 +65,30 @@ fn check_names(model: &Model, name: &str, identity: &Identity, scope: &mut Scope
             require(!own, || Why::new(format!("`{alias}` is the identity's own name"))),
         );
     }
+}
+
+/// A name or alias with `{subject}` in it is made of the subject that a provider names.
+fn name_template(name: &str, identity: &Identity) -> Result<(), Why> {
+    let texts = || core::iter::once(name).chain(identity.aliases.iter().map(String::as_str));
+    for place in texts().flat_map(parts) {
+        let known = matches!(place, Part::Text(_) | Part::Subject);
+        require(known, || {
+            Why::new("a name has no place but `{subject}`").help("`[identity.\"user:{subject}\"]`")
+        })?;
+    }
+    let open = |text: &str| parts(text).filter(|part| *part == Part::Subject).count();
+    require(texts().all(|text| open(text) <= 1), || {
+        Why::new("`{subject}` twice in one name")
+    })?;
+    let subjects_only = identity
+        .keys
+        .iter()
+        .all(|bound| matches!(bound, IdentityKey::Subject { .. }));
+    let templates = texts().any(|text| open(text) > 0);
+    require(!templates || (subjects_only && identity.scram.is_none()), || {
+        Why::new("`{subject}` in the name of an identity that has other proofs than tokens and webhooks")
+            .help("only a provider of tokens or a webhook names a subject")
+    })
 }
 
 fn check_proofs(model: &Model, name: &str, identity: &Identity, scope: &mut Scope<'_>) {
@@ -69,29 +115,35 @@ fn scram_user(name: &str) -> Result<(), Why> {
     require(length <= most, || why().help(format!("{most} at most")))
 }
 
-fn provider_of(bound: &CertificateKey) -> Option<&str> {
+fn provider_of(bound: &IdentityKey) -> Option<&str> {
     match bound {
-        CertificateKey::Fingerprint(_) | CertificateKey::PublicKey(_) => None,
-        CertificateKey::Uri { provider, .. }
-        | CertificateKey::Dns { provider, .. }
-        | CertificateKey::CommonName { provider, .. } => Some(provider),
+        IdentityKey::Fingerprint(_) | IdentityKey::PublicKey(_) => None,
+        IdentityKey::Uri { provider, .. }
+        | IdentityKey::Dns { provider, .. }
+        | IdentityKey::CommonName { provider, .. }
+        | IdentityKey::Subject { provider, .. } => Some(provider),
     }
 }
 
-fn check_key(model: &Model, bound: &CertificateKey) -> Result<(), Why> {
+fn check_key(model: &Model, bound: &IdentityKey) -> Result<(), Why> {
     match bound {
-        CertificateKey::Fingerprint(_) | CertificateKey::PublicKey(_) => Ok(()),
-        CertificateKey::Uri { provider, pattern } => {
-            let Provider::CertificateAuthority(authority) = provider_named(model, provider)?;
-            key::uri_pattern(pattern, &authority.trust_domains)
+        IdentityKey::Fingerprint(_) | IdentityKey::PublicKey(_) => Ok(()),
+        IdentityKey::Uri { provider, pattern } => {
+            let known = provider_named(model, provider)?;
+            key::fits(known, key::Form::Uri)?;
+            key::uri_pattern(pattern, known.trust_domains())
         }
-        CertificateKey::Dns { provider, name } => {
-            provider_named(model, provider)?;
+        IdentityKey::Dns { provider, name } => {
+            key::fits(provider_named(model, provider)?, key::Form::OfCertificates)?;
             key::dns_name(name)
         }
-        CertificateKey::CommonName { provider, name } => {
-            provider_named(model, provider)?;
+        IdentityKey::CommonName { provider, name } => {
+            key::fits(provider_named(model, provider)?, key::Form::OfCertificates)?;
             key::common_name(name)
+        }
+        IdentityKey::Subject { provider, pattern } => {
+            key::fits(provider_named(model, provider)?, key::Form::Subject)?;
+            key::subject(pattern)
         }
     }
 }
@@ -99,7 +151,7 @@ fn check_key(model: &Model, bound: &CertificateKey) -> Result<(), Why> {
 /// One certificate that matches two identities is denied, so a key with two owners locks both out.
 /// URIs are left to [`uri_overlap`], which knows their wildcards.
 fn check_keys_are_unique(model: &Model, found: &mut Vec<ModelFault>) {
-    let mut owners: HashMap<&CertificateKey, &str> = HashMap::new();
+    let mut owners: HashMap<&IdentityKey, &str> = HashMap::new();
     for (name, identity) in &model.identities {
         let mut own = HashSet::new();
         for (index, bound) in identity.keys.iter().enumerate() {
@@ -107,7 +159,7 @@ fn check_keys_are_unique(model: &Model, found: &mut Vec<ModelFault>) {
             let mut scope = Scope::new(found, &object);
             if !own.insert(bound) {
                 scope.index("keys", index, Err(Why::new("the same key twice")));
-            } else if !matches!(bound, CertificateKey::Uri { .. })
+            } else if !matches!(bound, IdentityKey::Uri { .. })
                 && let Some(owner) = owners.insert(bound, name)
             {
                 scope.index(

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Why, require};
 use crate::fault::is_invisible;
+use crate::model::{Provider, TokenForm};
 
 /// SPIFFE-ID specification, section 2.3: "MUST NOT exceed 2048 bytes". The same for every URI.
 const URI: usize = 2_048;
@@ -14,7 +15,55 @@ const DNS_NAME: usize = 253;
 /// RFC 5280 says 64 (ub-common-name); authorities in the field do not keep to it.
 const COMMON_NAME: usize = 255;
 
+/// OpenID Connect Core, section 2: a subject "MUST NOT exceed 255 ASCII characters".
+const SUBJECT: usize = 255;
+
 pub const SPIFFE: &str = "spiffe://";
+
+/// The kinds of providers' names, by who can vouch for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// DNS names and common names.
+    OfCertificates,
+    /// URIs of certificates, SPIFFE IDs of JWT-SVIDs.
+    Uri,
+    /// Subjects of tokens and of webhooks' answers.
+    Subject,
+}
+
+/// Whether a provider of this kind speaks of names of this form.
+pub fn fits(provider: &Provider, form: Form) -> Result<(), Why> {
+    let (kind, fits) = match provider {
+        Provider::CertificateAuthority(_) => ("a certificate authority", form != Form::Subject),
+        Provider::Tokens(issuer) => match &issuer.form {
+            TokenForm::Oidc { .. } => ("an issuer of tokens", form == Form::Subject),
+            TokenForm::JwtSvid { .. } => ("an issuer of JWT-SVIDs", form == Form::Uri),
+        },
+        Provider::Webhook(_) => ("a webhook", form == Form::Subject),
+    };
+    require(fits, || {
+        let help = match provider {
+            Provider::CertificateAuthority(_) => "`spiffe`, `uri`, `dns` or `common_name`",
+            Provider::Tokens(issuer) if matches!(issuer.form, TokenForm::JwtSvid { .. }) => "`spiffe`",
+            Provider::Tokens(_) | Provider::Webhook(_) => "`subject`",
+        };
+        Why::new(format!("its provider is {kind}, which names nobody so")).help(help)
+    })
+}
+
+/// A subject, exactly, or with one `*` for any characters.
+pub fn subject(pattern: &str) -> Result<(), Why> {
+    require(!pattern.is_empty(), || Why::new("a subject is empty"))?;
+    require(pattern.len() <= SUBJECT, || {
+        Why::new(format!("a subject of {} bytes; {SUBJECT} at most", pattern.len()))
+    })?;
+    require(!pattern.chars().any(|c| c.is_control() || is_invisible(c)), || {
+        Why::new("a subject has no control characters or invisible characters")
+    })?;
+    require(pattern.matches('*').count() <= 1, || {
+        Why::new(format!("`{pattern}` has more than one `*`"))
+    })
+}
 
 /// A SPIFFE trust domain: `corp`, `prod.example.org` (SPIFFE-ID specification, section 2.1).
 pub fn trust_domain(name: &str) -> Result<(), Why> {

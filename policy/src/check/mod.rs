@@ -16,8 +16,11 @@ mod identity;
 pub mod key;
 pub mod pki;
 mod provider;
+mod revocation;
+mod subject_overlap;
 pub(crate) mod suggest;
 pub(crate) mod tie;
+mod tokens;
 mod uri_overlap;
 pub mod value;
 
@@ -28,6 +31,7 @@ pub fn check(model: &Model) -> Vec<ModelFault> {
     let mut found = Vec::new();
     provider::check(model, &mut found);
     identity::check(model, &mut found);
+    revocation::check(model, &mut found);
     cluster::check(model, &mut found);
     grant::check(model, &mut found);
     tie::check(model, &mut found);
@@ -69,6 +73,7 @@ pub enum Object {
     },
     Grant(String),
     Deny(String),
+    Revocation(String),
     /// By position: their names may be what is wrong.
     Authentication(usize),
 }
@@ -118,6 +123,7 @@ impl fmt::Display for Object {
             Object::Role { cluster, role } => write!(f, "role `{role}` of cluster `{cluster}`"),
             Object::Grant(name) => write!(f, "grant `{name}`"),
             Object::Deny(name) => write!(f, "deny `{name}`"),
+            Object::Revocation(name) => write!(f, "revocation `{name}`"),
             Object::Authentication(index) => write!(f, "authentication rule {}", index + 1),
         }
     }

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::{ModelFault, Object, Scope, Why, key, pki, require, value};
+use super::{ModelFault, Object, Scope, Why, key, pki, require, tokens, value};
 use crate::model::{CertificateAuthority, CrlMode, Model, Provider};
 
 pub(super) fn check(model: &Model, found: &mut Vec<ModelFault>) {
     let mut owners = HashMap::new();
+    let mut issuers = tokens::Owners::new();
     for (name, provider) in &model.providers {
         let object = || Object::Provider(name.clone());
         let mut scope = Scope::new(found, &object);
@@ -16,6 +17,8 @@ pub(super) fn check(model: &Model, found: &mut Vec<ModelFault>) {
                 check_authority(authority, &mut scope);
                 check_owner(name, authority, &mut owners, &mut scope);
             }
+            Provider::Tokens(issuer) => tokens::check_issuer(name, issuer, &mut issuers, &mut scope),
+            Provider::Webhook(webhook) => tokens::check_webhook(webhook, &mut scope),
         }
     }
 }

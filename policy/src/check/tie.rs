@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use ipnet::IpNet;
 
 use super::{Item, ModelFault, Object, Why};
-use crate::model::{Conditions, Grant, Model, NamePattern};
+use crate::model::{ClaimTest, Conditions, Grant, Identity, IdentityKey, Model, NamePattern};
 
 pub(super) fn check(model: &Model, found: &mut Vec<ModelFault>) {
     let mut ties = Ties::default();
@@ -101,8 +101,11 @@ fn difference(a: &Grant, b: &Grant) -> Option<&'static str> {
         (a.cluster != b.cluster, "cluster"),
         (a.role != b.role, "role"),
         (a.access != b.access, "access"),
+        (a.connect_database != b.connect_database, "database to connect to"),
         (a.settings != b.settings, "set of `settings`"),
         (a.limits != b.limits, "limit"),
+        (a.on_expiry != b.on_expiry, "`on_expiry`"),
+        (a.expiry_notice != b.expiry_notice, "`expiry_notice`"),
     ]
     .into_iter()
     .find_map(|(differs, what)| differs.then_some(what))
@@ -156,23 +159,78 @@ fn compare_groups<'m>(model: &'m Model, by_database: &BTreeMap<&'m NamePattern, 
         return;
     }
     let mut candidates: Vec<(&NamePattern, Named<'_>)> = Vec::new();
+    let mapped = mapped_groups(model);
+    for (provider, groups) in &mapped {
+        candidates.clear();
+        for group in groups {
+            candidates.extend(by_group.get(group).into_iter().flatten().copied());
+        }
+        compare_candidates(&mut candidates, ties, || {
+            format!("whoever provider `{provider}` puts into both groups")
+        });
+    }
     for (name, identity) in &model.identities {
         candidates.clear();
-        for group in &identity.groups {
-            candidates.extend(by_group.get(group.as_str()).into_iter().flatten().copied());
+        let own = identity.groups.iter().map(String::as_str);
+        for group in own.chain(groups_by_providers(identity, &mapped)) {
+            candidates.extend(by_group.get(group).into_iter().flatten().copied());
         }
         // A grant that names the identity itself has it at a higher rank.
         candidates.retain(|(_, named)| !named.grant.subjects.identities.contains(name));
-        candidates.sort_unstable_by_key(|(database, named)| (*database, named.name));
-        for (index, (database, a)) in candidates.iter().enumerate() {
-            for (_, b) in candidates[index + 1..]
-                .iter()
-                .take_while(|(other, _)| other == database)
-            {
-                ties.compare(*a, *b, database, || format!("identity `{name}` (by its groups)"));
-            }
+        compare_candidates(&mut candidates, ties, || format!("identity `{name}` (by its groups)"));
+    }
+}
+
+fn compare_candidates<'m>(
+    candidates: &mut [(&'m NamePattern, Named<'m>)],
+    ties: &mut Ties<'m>,
+    subject: impl Fn() -> String,
+) {
+    candidates.sort_unstable_by_key(|(database, named)| (*database, named.name));
+    for (index, (database, a)) in candidates.iter().enumerate() {
+        for (_, b) in candidates[index + 1..]
+            .iter()
+            .take_while(|(other, _)| other == database)
+        {
+            ties.compare(*a, *b, database, &subject);
         }
     }
+}
+
+/// By provider, the groups that it may put somebody into: any of them together.
+fn mapped_groups(model: &Model) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut mapped: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for mapping in &model.group_mappings {
+        mapped.entry(&mapping.provider).or_default().insert(&mapping.group);
+    }
+    mapped
+}
+
+/// Groups that an identity with groups of its own may be put into as well. Without any of its own the providers say it all.
+fn groups_by_providers<'m>(
+    identity: &'m Identity,
+    mapped: &'m BTreeMap<&'m str, BTreeSet<&'m str>>,
+) -> impl Iterator<Item = &'m str> {
+    let keys = if identity.groups.is_empty() || mapped.is_empty() {
+        &[]
+    } else {
+        identity.keys.as_slice()
+    };
+    let providers: BTreeSet<&str> = keys
+        .iter()
+        .filter_map(|key| match key {
+            IdentityKey::Subject { provider, .. } | IdentityKey::Uri { provider, .. } => Some(provider.as_str()),
+            IdentityKey::Fingerprint(_)
+            | IdentityKey::PublicKey(_)
+            | IdentityKey::Dns { .. }
+            | IdentityKey::CommonName { .. } => None,
+        })
+        .collect();
+    providers
+        .into_iter()
+        .filter_map(|provider| mapped.get(provider))
+        .flatten()
+        .copied()
 }
 
 type ByGroup<'m> = HashMap<&'m str, Vec<(&'m NamePattern, Named<'m>)>>;
@@ -200,7 +258,24 @@ fn grants_by_group<'m>(by_database: &BTreeMap<&'m NamePattern, Vec<Named<'m>>>) 
 
 /// Whether one attempt could meet both conditions.
 fn may_meet(a: &Conditions, b: &Conditions) -> bool {
-    sources_meet(a, b) && windows_meet(a, b) && hours_meet(a, b)
+    sources_meet(a, b)
+        && windows_meet(a, b)
+        && hours_meet(a, b)
+        && claims_meet(&a.claims, &b.claims)
+        && claims_meet(&a.certificate, &b.certificate)
+}
+
+/// Only two different words for the one value of a claim keep two grants apart.
+fn claims_meet(a: &BTreeMap<String, ClaimTest>, b: &BTreeMap<String, ClaimTest>) -> bool {
+    let word = |test: &ClaimTest| match test {
+        ClaimTest::Is(pattern) if !pattern.0.contains('*') => Some(pattern.0.clone()),
+        ClaimTest::Is(_) | ClaimTest::HasOneOf(_) => None,
+    };
+    let apart = |name: &String, one: &ClaimTest| match (word(one), b.get(name).and_then(word)) {
+        (Some(one), Some(other)) => one != other,
+        (None, _) | (_, None) => false,
+    };
+    !a.iter().any(|(name, one)| apart(name, one))
 }
 
 fn sources_meet(a: &Conditions, b: &Conditions) -> bool {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{Item, ModelFault, Object, Why};
-use crate::model::{CertificateKey, Model};
+use crate::model::{IdentityKey, Model};
 
 pub(super) fn check(model: &Model, found: &mut Vec<ModelFault>) {
     let mut clashes = BTreeMap::new();
@@ -43,7 +43,7 @@ fn patterns_by_shape(model: &Model) -> BTreeMap<(&str, usize), ByShape<'_>> {
     let mut groups: BTreeMap<(&str, usize), ByShape<'_>> = BTreeMap::new();
     for (identity, definition) in &model.identities {
         for (index, bound) in definition.keys.iter().enumerate() {
-            let CertificateKey::Uri { provider, pattern } = bound else {
+            let IdentityKey::Uri { provider, pattern } = bound else {
                 continue;
             };
             let shape = pattern
@@ -141,7 +141,7 @@ mod tests {
         let mut model = Model::default();
         for (identity, pattern) in patterns {
             let identity: &mut Identity = model.identities.entry((*identity).to_owned()).or_default();
-            identity.keys.push(CertificateKey::Uri {
+            identity.keys.push(IdentityKey::Uri {
                 provider: "p".to_owned(),
                 pattern: (*pattern).to_owned(),
             });

@@ -8,7 +8,8 @@ use jiff::tz::TimeZoneDatabase;
 
 use super::{Why, require};
 use crate::fault::is_invisible;
-use crate::model::{Endpoint, NamePattern, ScramVerifier, WeeklyHours};
+use crate::model::{ClaimTest, Endpoint, NamePattern, ScramVerifier, WeeklyHours};
+use crate::template::{Part, parts};
 
 /// Longest name that PostgreSQL keeps whole (NAMEDATALEN - 1), bytes.
 pub const POSTGRES_NAME: usize = 63;
@@ -48,6 +49,26 @@ pub const SESSION_LENGTH: Bounds = Bounds::new(1..=365 * DAY, Unit::Seconds);
 pub const IDLE: Bounds = Bounds::new(1..=365 * DAY, Unit::Seconds);
 /// RFC 7677 section 4 asks for 4,096 at least; the client pays for each of them.
 pub const SCRAM_ITERATIONS: Bounds = Bounds::new(4_096..=1_000_000, Unit::Count);
+
+/// RFC 8725 and RFC 7519 speak of "no more than a few minutes".
+pub const CLOCK_SKEW: Bounds = Bounds::new(0..=5 * MINUTE, Unit::Seconds);
+pub const TOKEN_MAX_AGE: Bounds = Bounds::new(1..=365 * DAY, Unit::Seconds);
+pub const KEYS_REFRESH: Bounds = Bounds::new(MINUTE..=DAY, Unit::Seconds);
+pub const KEYS_MAX_AGE: Bounds = Bounds::new(2 * MINUTE..=30 * DAY, Unit::Seconds);
+pub const WEBHOOK_DEADLINE: Bounds = Bounds::new(10..=30_000, Unit::Milliseconds);
+pub const WEBHOOK_CONCURRENCY: Bounds = Bounds::new(1..=10_000, Unit::Count);
+pub const WEBHOOK_CACHE: Bounds = Bounds::new(0..=DAY, Unit::Seconds);
+pub const ANSWER_FLOOR: Bounds = Bounds::new(0..=10_000, Unit::Milliseconds);
+pub const EXPIRY_NOTICE: Bounds = Bounds::new(1..=DAY, Unit::Seconds);
+
+/// A JWK Set, bytes.
+pub const JWKS: usize = 1024 * 1024;
+/// A URL, bytes.
+const URL: usize = 2_048;
+/// The path of a claim, bytes.
+const CLAIM: usize = 255;
+/// OAUTHBEARER's answer to a failure is under 2,000 bytes with the URL and this in it, bytes.
+const SCOPE: usize = 512;
 
 impl Bounds {
     const fn new(range: RangeInclusive<u32>, unit: Unit) -> Bounds {
@@ -203,7 +224,7 @@ pub fn setting(name: &str, value: &str) -> Result<(), Why> {
     let refused = match name {
         "role" | "session_authorization" => Some("it would change who the session is; the grant's `role` says that"),
         "user" | "database" | "replication" | "options" => Some("it is a part of the start-up message itself"),
-        name if name.starts_with("postern.") => Some("the gate writes it"),
+        "postern.identity" => Some("the gate writes it"),
         name if name.starts_with("_pq_.") => Some("it belongs to the protocol"),
         _setting => None,
     };
@@ -213,6 +234,92 @@ pub fn setting(name: &str, value: &str) -> Result<(), Why> {
     require(!value.contains('\0'), || {
         Why::new(format!("the value of `{name}` has a NUL"))
     })
+}
+
+/// What stands in braces in a text that an attempt fills. `allowed` are the places that it may have.
+pub fn template(text: &str, allowed: fn(Part<'_>) -> bool) -> Result<(), Why> {
+    for place in parts(text) {
+        match place {
+            Part::Text(_) => {}
+            Part::Unknown(word) => {
+                let why = Why::new(format!("nothing stands for `{{{word}}}`"));
+                return Err(why.help("`{identity}`, `{subject}`, `{application_name}` or `{claim.NAME}`"));
+            }
+            Part::Claim(name) if allowed(place) => claim_name(name)?,
+            place if allowed(place) => {}
+            _elsewhere => return Err(Why::new(format!("`{text}` has a place that cannot be filled here"))),
+        }
+    }
+    Ok(())
+}
+
+/// The path of a claim: `tenant`, `realm_access.roles`, `https://example.org/tenant`.
+pub fn claim_name(name: &str) -> Result<(), Why> {
+    plain_text("the name of a claim", name)?;
+    require(name.len() <= CLAIM, || {
+        Why::new(format!("a claim's name of {} bytes; {CLAIM} at most", name.len()))
+    })
+}
+
+pub fn claim_test(name: &str, test: &ClaimTest) -> Result<(), Why> {
+    claim_name(name)?;
+    let empty = matches!(test, ClaimTest::HasOneOf(patterns) if patterns.is_empty());
+    require(!empty, || {
+        Why::new(format!("claim `{name}` would have to be one of none"))
+    })
+}
+
+/// Something to see, and nothing that hides.
+pub fn plain_text(what: &str, text: &str) -> Result<(), Why> {
+    require(!text.is_empty(), || Why::new(format!("{what} is empty")))?;
+    require(!text.chars().any(|c| c.is_control() || is_invisible(c)), || {
+        Why::new(format!("{what} has no control characters or invisible characters"))
+    })
+}
+
+/// RFC 6749 section 3.3: words of printable ASCII, without `"` and `\`, between single spaces.
+pub fn oauth_scope(scope: &str) -> Result<(), Why> {
+    require(scope.len() <= SCOPE, || {
+        Why::new(format!("a scope of {} bytes; {SCOPE} at most", scope.len()))
+    })?;
+    let word =
+        |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'));
+    require(scope.is_empty() || scope.split(' ').all(word), || {
+        Why::new(format!("`{scope}` is not a scope")).help("words with single spaces between them: `openid postern`")
+    })
+}
+
+/// `https://host[:port]/path`, without user, fragment or anything that a URL cannot have.
+pub fn https_url(url: &str) -> Result<(), Why> {
+    let malformed =
+        || Why::new(format!("`{url}` is not an HTTPS URL")).help("as `https://login.example.org/realms/corp`");
+    let rest = url.strip_prefix("https://").ok_or_else(malformed)?;
+    require(url.len() <= URL, || {
+        Why::new(format!("a URL of {} bytes; {URL} at most", url.len()))
+    })?;
+    require(url.bytes().all(|b| b.is_ascii_graphic() && b != b'#'), malformed)?;
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let (host, port) = https_authority(authority).ok_or_else(malformed)?;
+    require(port != 0, malformed)?;
+    host_name(host)
+}
+
+/// Host and port of the authority of an HTTPS URL.
+pub fn https_authority(authority: &str) -> Option<(&str, u16)> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']')?;
+            (host, port)
+        }
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    let port = match port.strip_prefix(':') {
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok()?,
+        Some(_) => return None,
+        None if port.is_empty() => 443,
+        None => return None,
+    };
+    (!host.contains('@')).then_some((host, port))
 }
 
 /// An endpoint of a cluster.

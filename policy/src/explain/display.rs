@@ -112,7 +112,12 @@ impl fmt::Display for Unidentified {
                 f,
                 "the rule wants SCRAM, and the client is not said to know the password"
             ),
-            Self::Mismatch => write!(f, "the certificate is of another identity than the user"),
+            Self::TokenMissing => write!(f, "the rule wants a token or a webhook's answer, and there is none"),
+            Self::AssertionRefused(reason) => write!(f, "what the provider says does not count: {reason}"),
+            Self::ProviderNotTaken => write!(f, "the rule does not take what this provider says"),
+            Self::SubjectUnknown => write!(f, "the subject is nobody"),
+            Self::SubjectAmbiguous => write!(f, "the subject is more than one identity"),
+            Self::Mismatch => write!(f, "the certificate is of another identity than the other proof"),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! From the rule and the proofs to the identity, in the order of the gate.
 
-use super::{IdentityStep, Inquiry, Presented, Unidentified};
+use super::{Asserted, Assertion, IdentityStep, Inquiry, Presented, Unidentified};
+use crate::attributes::NONE;
 use crate::authenticate::AuthenticationRuleView;
 use crate::decide::{Facts, Proofs};
 use crate::id::IdentityId;
 use crate::identity::{CertificateNames, MatchedBy, Unresolved};
-use crate::model::Method;
+use crate::model::{Asked, Method};
 use crate::snapshot::Snapshot;
 
 /// What to show, and what to decide on.
@@ -16,55 +17,95 @@ pub(super) fn identify<'a>(
 ) -> (IdentityStep, Result<Facts<'a>, Unidentified>) {
     let proven = rule
         .ok_or(Unidentified::NoRule)
-        .and_then(|rule| prove(snapshot, inquiry, rule.method));
+        .and_then(|rule| prove(snapshot, inquiry, &rule));
     let outcome = proven
         .clone()
-        .map(|(identity, _)| snapshot.identity_name(identity).to_owned());
+        .map(|proven| snapshot.identity_name_for(proven.identity, proven.assertion.map(|assertion| assertion.subject)));
     let step = IdentityStep {
         matches: matches(snapshot, inquiry),
         outcome,
     };
-    (step, proven.map(|(identity, proofs)| facts(inquiry, identity, proofs)))
+    (step, proven.map(|proven| facts(inquiry, &proven)))
 }
 
-fn prove(snapshot: &Snapshot, inquiry: &Inquiry<'_>, method: Method) -> Result<(IdentityId, Proofs), Unidentified> {
-    match method {
-        Method::Reject => Err(Unidentified::Rejected),
-        Method::Certificate => Ok((
-            by_certificate(snapshot, inquiry)?,
-            Proofs {
-                certificate: true,
-                scram: false,
-            },
-        )),
-        Method::ScramSha256 => Ok((
-            by_scram(snapshot, inquiry)?,
-            Proofs {
-                certificate: false,
-                scram: true,
-            },
-        )),
-        Method::CertificateAndScram => {
-            let (holder, user) = (by_certificate(snapshot, inquiry)?, by_scram(snapshot, inquiry)?);
-            if holder != user {
-                return Err(Unidentified::Mismatch);
-            }
-            Ok((
-                holder,
-                Proofs {
-                    certificate: true,
-                    scram: true,
-                },
-            ))
-        }
+/// What the rule's method has established.
+#[derive(Clone)]
+struct Proven<'a> {
+    identity: IdentityId,
+    proofs: Proofs,
+    assertion: Option<Assertion<'a>>,
+}
+
+fn prove<'a>(
+    snapshot: &Snapshot,
+    inquiry: &Inquiry<'a>,
+    rule: &AuthenticationRuleView<'_>,
+) -> Result<Proven<'a>, Unidentified> {
+    if rule.method == Method::Reject {
+        return Err(Unidentified::Rejected);
     }
+    let holder = match rule.method.uses_certificates() {
+        true => Some(by_certificate(snapshot, inquiry)?),
+        false => None,
+    };
+    let mut proofs = Proofs {
+        certificate: holder.is_some(),
+        ..Proofs::default()
+    };
+    let mut assertion = None;
+    let other = match rule.method.asks() {
+        Asked::Nothing => None,
+        Asked::Scram => {
+            proofs.scram = true;
+            Some(by_scram(snapshot, inquiry)?)
+        }
+        Asked::TokenAsPassword | Asked::OauthBearer | Asked::PasswordForWebhook => {
+            let (identity, sound) = by_assertion(snapshot, inquiry, rule)?;
+            proofs.webhook = rule.method.uses_webhook();
+            proofs.token = !proofs.webhook;
+            proofs.token_bound = sound.key_bound;
+            assertion = Some(sound);
+            Some(identity)
+        }
+    };
+    let identity = match (holder, other) {
+        (Some(one), Some(other)) if one != other => return Err(Unidentified::Mismatch),
+        (Some(identity), _) | (None, Some(identity)) => identity,
+        (None, None) => return Err(Unidentified::Rejected),
+    };
+    Ok(Proven {
+        identity,
+        proofs,
+        assertion,
+    })
+}
+
+fn by_assertion<'a>(
+    snapshot: &Snapshot,
+    inquiry: &Inquiry<'a>,
+    rule: &AuthenticationRuleView<'_>,
+) -> Result<(IdentityId, Assertion<'a>), Unidentified> {
+    let assertion = match inquiry.assertion {
+        Asserted::None => return Err(Unidentified::TokenMissing),
+        Asserted::Refused(reason) => return Err(Unidentified::AssertionRefused(reason.to_owned())),
+        Asserted::Sound(assertion) => assertion,
+    };
+    if !rule.takes(assertion.provider) {
+        return Err(Unidentified::ProviderNotTaken);
+    }
+    let resolved = snapshot.resolve_subject(assertion.provider, assertion.subject);
+    let identity = resolved.map_err(|unresolved| match unresolved {
+        Unresolved::Unknown => Unidentified::SubjectUnknown,
+        Unresolved::Ambiguous => Unidentified::SubjectAmbiguous,
+    })?;
+    Ok((identity, assertion))
 }
 
 fn by_certificate(snapshot: &Snapshot, inquiry: &Inquiry<'_>) -> Result<IdentityId, Unidentified> {
     match inquiry.certificate {
         Presented::None => Err(Unidentified::CertificateMissing),
         Presented::Refused(reason) => Err(Unidentified::CertificateRefused(reason.to_owned())),
-        Presented::Sound(names) => snapshot
+        Presented::Sound(names, _) => snapshot
             .resolve_certificate(&names)
             .map_err(|unresolved| match unresolved {
                 Unresolved::Unknown => Unidentified::CertificateUnknown,
@@ -88,7 +129,7 @@ fn by_scram(snapshot: &Snapshot, inquiry: &Inquiry<'_>) -> Result<IdentityId, Un
 fn matches(snapshot: &Snapshot, inquiry: &Inquiry<'_>) -> Vec<(MatchedBy, String)> {
     match inquiry.certificate {
         Presented::None | Presented::Refused(_) => Vec::new(),
-        Presented::Sound(names) => certificate_matches(snapshot, &names),
+        Presented::Sound(names, _) => certificate_matches(snapshot, &names),
     }
 }
 
@@ -102,10 +143,19 @@ fn certificate_matches(snapshot: &Snapshot, names: &CertificateNames<'_>) -> Vec
     found
 }
 
-fn facts<'a>(inquiry: &Inquiry<'a>, identity: IdentityId, proofs: Proofs) -> Facts<'a> {
+fn facts<'a>(inquiry: &Inquiry<'a>, proven: &Proven<'a>) -> Facts<'a> {
+    let assertion = proven.assertion;
     Facts {
-        identity,
-        proofs,
+        identity: proven.identity,
+        proofs: proven.proofs,
+        subject: assertion.map(|assertion| assertion.subject),
+        groups: assertion.map(|assertion| assertion.groups).unwrap_or_default(),
+        claims: assertion.map_or(&NONE, |assertion| assertion.claims),
+        certificate: match inquiry.certificate {
+            Presented::Sound(_, attributes) if proven.proofs.certificate => attributes,
+            Presented::Sound(..) | Presented::None | Presented::Refused(_) => &NONE,
+        },
+        token_age: assertion.and_then(|assertion| assertion.token_age),
         user: inquiry.arrival.user,
         database: inquiry.arrival.database,
         source: inquiry.arrival.source,

@@ -6,8 +6,10 @@ mod identity;
 mod rules;
 mod words;
 
+use crate::attributes::Attributes;
 use crate::authenticate::{Arrival, RuleMiss};
 use crate::decide::{Permit, Refusal, Replication};
+use crate::id::{GroupId, ProviderId};
 use crate::identity::{CertificateNames, MatchedBy};
 use crate::snapshot::Snapshot;
 use crate::time::Utc;
@@ -19,8 +21,31 @@ pub struct Inquiry<'a> {
     pub certificate: Presented<'a>,
     /// Whether the client knows the password of the start-up user's verifier.
     pub scram: bool,
+    /// The client's token or the webhook's answer, as far as others have judged it.
+    pub assertion: Asserted<'a>,
     pub replication: Replication,
     pub now: Utc,
+}
+
+/// What a token or a webhook says, as far as others have judged it.
+#[derive(Debug, Clone, Copy)]
+pub enum Asserted<'a> {
+    None,
+    Sound(Assertion<'a>),
+    /// The reason by its stable name.
+    Refused(&'a str),
+}
+
+/// What a provider says of its subject.
+#[derive(Debug, Clone, Copy)]
+pub struct Assertion<'a> {
+    pub provider: ProviderId,
+    pub subject: &'a str,
+    /// Groups of the policy, mapped.
+    pub groups: &'a [GroupId],
+    pub claims: &'a Attributes,
+    pub token_age: Option<u32>,
+    pub key_bound: bool,
 }
 
 /// The client's certificate, as far as others have judged it.
@@ -28,7 +53,7 @@ pub struct Inquiry<'a> {
 pub enum Presented<'a> {
     None,
     /// Nothing is wrong with its chain, dates and revocation, as far as its keys need them.
-    Sound(CertificateNames<'a>),
+    Sound(CertificateNames<'a>, &'a Attributes),
     /// The reason by its stable name.
     Refused(&'a str),
 }
@@ -80,7 +105,14 @@ pub enum Unidentified {
     NoVerifier,
     /// The client does not know the password.
     ScramMissing,
-    /// The certificate is of another identity than the start-up user.
+    TokenMissing,
+    /// The token, or the webhook's answer.
+    AssertionRefused(String),
+    /// The rule does not take what this provider says.
+    ProviderNotTaken,
+    SubjectUnknown,
+    SubjectAmbiguous,
+    /// The proofs are of two identities.
     Mismatch,
 }
 
@@ -164,6 +196,10 @@ fn decision(snapshot: &Snapshot, decision: Result<Permit, Refusal>) -> Decision 
                 | Refusal::ReplicationNotGranted
                 | Refusal::ProofMissing
                 | Refusal::KeyBoundProofMissing
+                | Refusal::ClaimsNotMet
+                | Refusal::CertificateNotMet
+                | Refusal::TokenTooOld
+                | Refusal::TenantUnknown
                 | Refusal::WrongNetwork
                 | Refusal::Expired
                 | Refusal::NotYetValid

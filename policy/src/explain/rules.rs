@@ -35,14 +35,14 @@ pub(super) fn denies(snapshot: &Snapshot, facts: &Facts<'_>) -> Vec<Step> {
     let case = Case::new(image, record, facts);
     let mut steps = Vec::new();
     for (number, deny) in (0u32..).zip(image.denies.iter()) {
-        let Some(concern) = Concern::of(image, record, facts.identity.number(), &deny.subjects) else {
+        let Some(concern) = Concern::of(image, record, facts, &deny.subjects) else {
             continue;
         };
         let everywhere = deny.databases.length == 0;
         let miss = if everywhere || best_pattern(image, &deny.databases, facts.database).is_some() {
             case.judge_deny(number)
                 .err()
-                .map(|miss| words::condition_finding(image, &deny.conditions, facts, miss))
+                .map(|miss| words::condition_finding(image, (&deny.conditions, deny.proof_conditions), facts, miss))
         } else {
             Some(words::database_finding(image, &deny.databases, facts.database))
         };
@@ -66,7 +66,7 @@ pub(super) fn grants(snapshot: &Snapshot, facts: &Facts<'_>) -> Vec<Step> {
     let case = Case::new(image, record, facts);
     let mut ranked = Vec::new();
     for (number, (grant, detail)) in (0u32..).zip(image.grants.iter().zip(image.grant_details.iter())) {
-        let Some(concern) = Concern::of(image, record, facts.identity.number(), &detail.subjects) else {
+        let Some(concern) = Concern::of(image, record, facts, &detail.subjects) else {
             continue;
         };
         let pattern = best_pattern(image, &detail.databases, facts.database);
@@ -77,10 +77,8 @@ pub(super) fn grants(snapshot: &Snapshot, facts: &Facts<'_>) -> Vec<Step> {
                 .err()
                 .map(|refusal| words::grant_finding(snapshot, record, grant, facts, refusal)),
         };
-        let cluster = image.clusters.get(grant.cluster.to_native() as usize);
-        let cluster = cluster
-            .map(|cluster| text_of(&image.strings, &cluster.name).to_owned())
-            .unwrap_or_default();
+        let cluster = case.cluster(number).and_then(|cluster| snapshot.cluster(cluster));
+        let cluster = cluster.map(|cluster| cluster.name().to_owned()).unwrap_or_default();
         let step = Step {
             name: text_of(&image.strings, &grant.name).to_owned(),
             by: concern.by,
@@ -104,14 +102,14 @@ impl Concern {
     fn of(
         image: &ArchivedImage,
         record: &ArchivedIdentityRecord,
-        identity: u32,
+        facts: &Facts<'_>,
         subjects: &ArchivedSubjectsRecord,
     ) -> Option<Self> {
         if image
             .subject_identities_of(subjects)
             .ok()?
             .iter()
-            .any(|named| *named == identity)
+            .any(|named| *named == facts.identity.number())
         {
             return Some(Self {
                 tier: 0,
@@ -123,7 +121,7 @@ impl Concern {
             .subject_groups_of(subjects)
             .ok()?
             .iter()
-            .find(|group| own.contains(group))
+            .find(|group| own.contains(group) || facts.groups.iter().any(|given| **group == given.number()))
         {
             let name = image.groups.get(group.to_native() as usize)?;
             return Some(Self {

@@ -13,6 +13,7 @@ fn inquiry<'a>(user: &'a str, database: &'a str, from: &str, at: &str) -> Inquir
         },
         certificate: Presented::None,
         scram: true,
+        assertion: Asserted::None,
         replication: Replication::No,
         now: at.parse().unwrap(),
     }
@@ -25,14 +26,17 @@ fn explained(inquiry: &Inquiry<'_>) -> String {
 #[test]
 fn a_permit_and_every_step_to_it() {
     let mut inquiry = inquiry("user:alice@corp", "billing", "10.0.0.9", "2026-11-23T09:30:00Z");
-    inquiry.certificate = Presented::Sound(CertificateNames {
-        fingerprint: [0; 32],
-        public_key: [0xA1; 32],
-        validated_by: &[],
-        uris: &[],
-        dns: &[],
-        common_names: &[],
-    });
+    inquiry.certificate = Presented::Sound(
+        CertificateNames {
+            fingerprint: [0; 32],
+            public_key: [0xA1; 32],
+            validated_by: &[],
+            uris: &[],
+            dns: &[],
+            common_names: &[],
+        },
+        &crate::attributes::NONE,
+    );
     assert_eq!(
         explained(&inquiry),
         "\
@@ -45,6 +49,7 @@ identity
 denies
     lab (by everyone): network: wanted 10.66.0.0/16, got 10.0.0.9
     secret (by group people): database: wanted `secret_*`, got `billing`
+    trial (by everyone): database: wanted `ops`, got `billing`
 grants
   > people (by group people): holds, role reader on cluster main
 decision

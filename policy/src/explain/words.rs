@@ -2,13 +2,15 @@
 
 use super::Finding;
 use crate::archive::layout::{
-    ArchivedConditionsRecord, ArchivedGrantRecord, ArchivedHoursRecord, ArchivedIdentityRecord, ArchivedImage,
-    ArchivedNetworkRecord, ArchivedPatternRecord, ArchivedRuleRecord, ArchivedSpan,
+    ArchivedClaimTestRecord, ArchivedConditionsRecord, ArchivedGrantRecord, ArchivedHoursRecord,
+    ArchivedIdentityRecord, ArchivedImage, ArchivedNetworkRecord, ArchivedPatternRecord, ArchivedRuleRecord,
+    ArchivedSpan,
 };
 use crate::archive::read;
 use crate::archive::strings::text_of;
+use crate::attributes::Attributes;
 use crate::authenticate::{Arrival, RuleMiss, Source};
-use crate::conditions::{Miss, minute_of_week};
+use crate::conditions::{self, Miss, minute_of_week};
 use crate::decide::{Facts, Proofs, Refusal, Replication};
 use crate::model::{ReplicationRight, Transport};
 use crate::snapshot::Snapshot;
@@ -55,7 +57,7 @@ pub(super) fn grant_finding(
     refusal: Refusal,
 ) -> Finding {
     let image = snapshot.image();
-    let condition = |miss| condition_finding(image, &grant.conditions, facts, miss);
+    let condition = |miss| condition_finding(image, (&grant.conditions, grant.proof_conditions), facts, miss);
     match refusal {
         // The two that concern no single grant; `judge_grant` gives neither for a grant that exists.
         Refusal::NoGrant | Refusal::NoSuchDatabaseGrant | Refusal::DeniedByRule(_) => {
@@ -82,10 +84,17 @@ pub(super) fn grant_finding(
             let wanted = Proofs {
                 certificate: grant.certificate,
                 scram: grant.scram,
+                token: grant.token,
+                token_bound: false,
+                webhook: grant.webhook,
             };
             Finding::new("proofs", proofs(wanted, "any"), proofs(facts.proofs, "none"))
         }
         Refusal::KeyBoundProofMissing => Finding::new("proofs", "one bound to a key", proofs(facts.proofs, "none")),
+        Refusal::ClaimsNotMet => condition(Miss::ClaimsNotMet),
+        Refusal::CertificateNotMet => condition(Miss::CertificateNotMet),
+        Refusal::TokenTooOld => condition(Miss::TokenTooOld),
+        Refusal::TenantUnknown => Finding::new("tenant", "one that a cluster is of", "none"),
         Refusal::WrongNetwork => condition(Miss::WrongNetwork),
         Refusal::Expired => condition(Miss::Expired),
         Refusal::NotYetValid => condition(Miss::NotYetValid),
@@ -95,12 +104,40 @@ pub(super) fn grant_finding(
 
 pub(super) fn condition_finding(
     image: &ArchivedImage,
-    conditions: &ArchivedConditionsRecord,
+    (conditions, proof): (&ArchivedConditionsRecord, rkyv::rend::u32_le),
     facts: &Facts<'_>,
     miss: Miss,
 ) -> Finding {
     let now = facts.now.to_string();
+    let proof = image.proof_conditions_of(proof).ok().flatten();
+    match (miss, proof) {
+        (Miss::ClaimsNotMet, Some(proof)) => claims(image, "claims", &proof.claims, facts.claims),
+        (Miss::CertificateNotMet, Some(proof)) => claims(image, "certificate", &proof.certificate, facts.certificate),
+        (Miss::TokenTooOld, Some(proof)) => Finding::new(
+            "token_max_age",
+            proof
+                .token_max_age
+                .as_ref()
+                .map_or(String::new(), |most| format!("at most {most}s")),
+            facts
+                .token_age
+                .map_or("a token that does not say".to_owned(), |age| format!("{age}s")),
+        ),
+        (miss, _) => time_or_place(image, conditions, facts, miss, now),
+    }
+}
+
+fn time_or_place(
+    image: &ArchivedImage,
+    conditions: &ArchivedConditionsRecord,
+    facts: &Facts<'_>,
+    miss: Miss,
+    now: String,
+) -> Finding {
     match miss {
+        Miss::ClaimsNotMet | Miss::CertificateNotMet | Miss::TokenTooOld => {
+            Finding::new("proof", String::new(), String::new())
+        }
         Miss::WrongNetwork => {
             let networks = image
                 .networks_of(&conditions.networks)
@@ -128,6 +165,34 @@ pub(super) fn condition_finding(
     }
 }
 
+/// The first test that does not hold. Values come from outside: escaped.
+fn claims(
+    image: &ArchivedImage,
+    condition: &'static str,
+    tests: &[ArchivedClaimTestRecord],
+    attributes: &Attributes,
+) -> Finding {
+    let failed = tests
+        .iter()
+        .find(|test| !conditions::all_hold(image, core::slice::from_ref(test), attributes));
+    let Some(test) = failed else {
+        return Finding::new(condition, String::new(), String::new());
+    };
+    let name = text_of(&image.strings, &test.name);
+    let patterns = test
+        .patterns
+        .iter()
+        .map(|pattern| quoted(text_of(&image.strings, pattern)));
+    let one_of = if test.has_one_of { " among its values" } else { "" };
+    let values: Vec<String> = attributes.values(name).map(quoted).collect();
+    let got = if values.is_empty() {
+        "nothing".to_owned()
+    } else {
+        values.join(", ")
+    };
+    Finding::new(condition, format!("{name} = {}{one_of}", list(patterns)), got)
+}
+
 fn users(image: &ArchivedImage, record: &ArchivedIdentityRecord, role: &str, proofs: Proofs) -> String {
     let name = text_of(&image.strings, &record.name);
     if proofs.scram {
@@ -144,13 +209,28 @@ fn users(image: &ArchivedImage, record: &ArchivedIdentityRecord, role: &str, pro
 }
 
 fn proofs(proofs: Proofs, neither: &str) -> String {
-    match (proofs.certificate, proofs.scram) {
-        (true, true) => "certificate and scram-sha-256",
-        (true, false) => "certificate",
-        (false, true) => "scram-sha-256",
-        (false, false) => neither,
+    let named = [
+        (proofs.certificate, "certificate"),
+        (proofs.scram, "scram-sha-256"),
+        (
+            proofs.token,
+            if proofs.token_bound {
+                "token bound to a key"
+            } else {
+                "token"
+            },
+        ),
+        (proofs.webhook, "webhook"),
+    ];
+    let named: Vec<&str> = named
+        .into_iter()
+        .filter_map(|(given, name)| given.then_some(name))
+        .collect();
+    if named.is_empty() {
+        neither.to_owned()
+    } else {
+        named.join(" and ")
     }
-    .to_owned()
 }
 
 fn transport(arrival: &Arrival<'_>) -> &'static str {

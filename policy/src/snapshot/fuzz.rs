@@ -204,7 +204,13 @@ impl Words {
                             proofs: Proofs {
                                 certificate: true,
                                 scram: true,
+                                ..Proofs::default()
                             },
+                            subject: None,
+                            groups: &[],
+                            claims: &crate::attributes::NONE,
+                            certificate: &crate::attributes::NONE,
+                            token_age: None,
                             user,
                             database,
                             source,

@@ -8,11 +8,14 @@ use crate::model::{AuthenticationRule, Method};
 /// What PostgreSQL's own `scram_iterations` is by default.
 const SCRAM_ITERATIONS: u32 = 4_096;
 
+/// Milliseconds: longer than any proof that needs no other machine takes to judge.
+const ANSWER_FLOOR: u32 = 100;
+
 pub(super) fn read(mut table: Table<'_>) -> AuthenticationRule {
     table.need("name", "the record says which rule it was");
     table.need(
         "method",
-        "`certificate`, `scram-sha-256`, `certificate+scram-sha-256` or `reject`",
+        "`certificate`, `scram-sha-256`, `token`, `oauthbearer`, `webhook`, each but the first with `certificate+` before it as well, or `reject`",
     );
     let name = table.string("name");
     let method = table.word("method");
@@ -30,6 +33,11 @@ pub(super) fn read(mut table: Table<'_>) -> AuthenticationRule {
         scram_iterations: table
             .number("scram_iterations", &value::SCRAM_ITERATIONS)
             .unwrap_or(SCRAM_ITERATIONS),
+        providers: table.strings("providers").unwrap_or_default(),
+        discovery: table.string("discovery"),
+        answer_floor: table
+            .duration("answer_floor", &value::ANSWER_FLOOR)
+            .unwrap_or(ANSWER_FLOOR),
     };
     rule.networks.sort();
     rule.databases.sort();

@@ -7,9 +7,9 @@ use toml::de::DeTable;
 
 use super::findings::{Findings, Span};
 use super::table::{Table, Value, kind};
-use super::{ReferencedFiles, authentication, cluster, grant, identity, provider};
+use super::{ReferencedFiles, authentication, cluster, grant, identity, provider, revocation};
 use crate::check::{Object, Why, suggest};
-use crate::model::{Model, Provider};
+use crate::model::{CertificateAuthority, Model, Provider};
 
 /// The kinds of objects that have names, as the text writes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +20,7 @@ pub(super) enum Kind {
     Cluster,
     Grant,
     Deny,
+    Revocation,
 }
 
 /// Where an object is defined.
@@ -38,13 +39,14 @@ pub(super) struct Definitions<'t> {
     pub incomplete: bool,
 }
 
-const KINDS: [(&str, Kind); 6] = [
+const KINDS: [(&str, Kind); 7] = [
     ("provider", Kind::Provider),
     ("identity", Kind::Identity),
     ("group", Kind::Group),
     ("cluster", Kind::Cluster),
     ("grant", Kind::Grant),
     ("deny", Kind::Deny),
+    ("revocation", Kind::Revocation),
 ];
 const AUTHENTICATION: &str = "authentication";
 
@@ -58,6 +60,7 @@ impl Kind {
             Kind::Cluster => Object::Cluster(name),
             Kind::Grant => Object::Grant(name),
             Kind::Deny => Object::Deny(name),
+            Kind::Revocation => Object::Revocation(name),
         }
     }
 }
@@ -173,6 +176,7 @@ impl<'t> Definitions<'t> {
             let object = Object::Group((*name).to_owned());
             if let Some(mut table) = Table::of(findings, &object, place.header.clone(), place.value) {
                 identity::add_members(name, &mut table, model);
+                identity::add_mappings(name, &mut table, model);
                 table.finish();
             }
         }
@@ -184,8 +188,9 @@ fn add(kind: Kind, name: &str, table: Option<Table<'_>>, files: &dyn ReferencedF
     let key = name.to_owned();
     match kind {
         Kind::Provider => {
-            let authority = table.map(|table| provider::read(table, files)).unwrap_or_default();
-            model.providers.insert(key, Provider::CertificateAuthority(authority));
+            let nobody = || Provider::CertificateAuthority(CertificateAuthority::default());
+            let read = table.map(|table| provider::read(table, files));
+            model.providers.insert(key, read.unwrap_or_else(nobody));
         }
         Kind::Identity => {
             model
@@ -200,6 +205,9 @@ fn add(kind: Kind, name: &str, table: Option<Table<'_>>, files: &dyn ReferencedF
         }
         Kind::Grant => model.grants.extend(table.map(|table| (key, grant::read(table)))),
         Kind::Deny => model.denies.extend(table.map(|table| (key, grant::read_deny(table)))),
+        Kind::Revocation => model
+            .revocations
+            .extend(table.map(|table| (key, revocation::read(table)))),
     }
 }
 

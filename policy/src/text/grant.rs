@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 
 use super::syntax::{name_pattern, network};
 use super::table::{Table, kind, word};
-use super::{Span, hours};
+use super::{Span, claims, hours};
 use crate::check::{Why, value};
-use crate::model::{Conditions, Deny, Grant, Limits, NamePattern, RequiredProofs, Subjects};
+use crate::model::{ClusterChoice, Conditions, Deny, Grant, Limits, NamePattern, RequiredProofs, Subjects};
+use crate::template::Template;
 use crate::words::Word;
 
 pub(super) fn read(mut table: Table<'_>) -> Grant {
     table.need("databases", "`databases = [\"app\"]`, `[\"app_*\"]` or `[\"*\"]`");
-    table.need("cluster", "`cluster = \"...\"`: where the databases are");
     table.need("role", "`role = \"...\"`: the PostgreSQL role to log in as");
     let grant = Grant {
         subjects: read_subjects(&mut table),
         databases: read_databases(&mut table),
-        cluster: table.string("cluster").unwrap_or_default(),
+        cluster: read_cluster(&mut table),
+        connect_database: table.string("connect_database").map(Template),
         role: table.string("role").unwrap_or_default(),
         access: table.word("access").unwrap_or_default(),
         conditions: read_conditions(&mut table),
@@ -27,10 +28,34 @@ pub(super) fn read(mut table: Table<'_>) -> Grant {
             session_length: table.duration("session_length", &value::SESSION_LENGTH),
             idle: table.duration("idle", &value::IDLE),
         },
+        on_expiry: table.word("on_expiry").unwrap_or_default(),
+        expiry_notice: table
+            .duration("expiry_notice", &value::EXPIRY_NOTICE)
+            .or(Some(EXPIRY_NOTICE)),
         settings: read_settings(&mut table),
     };
     table.finish();
     grant
+}
+
+/// Seconds.
+const EXPIRY_NOTICE: u32 = 60;
+
+/// `cluster`, or `tenant` that leads to one.
+fn read_cluster(table: &mut Table<'_>) -> ClusterChoice {
+    let (cluster, tenant) = (table.string("cluster"), table.string("tenant"));
+    match (table.has("cluster"), table.has("tenant")) {
+        (true, true) => {
+            let why = Why::new("`cluster` and `tenant`: where does it lead?");
+            table.fault_here(why.help("a tenant picks the cluster: leave one out"));
+        }
+        (false, false) => table.need("cluster", "`cluster = \"...\"`: where the databases are"),
+        (true, false) | (false, true) => {}
+    }
+    match tenant {
+        Some(tenant) => ClusterChoice::ByTenant(Template(tenant)),
+        None => ClusterChoice::Named(cluster.unwrap_or_default()),
+    }
 }
 
 pub(super) fn read_deny(mut table: Table<'_>) -> Deny {
@@ -98,6 +123,9 @@ fn read_conditions(table: &mut Table<'_>) -> Conditions {
         not_before: table.moment("not_before"),
         not_after: table.moment("not_after"),
         hours: hours::read(table),
+        claims: claims::read(table, "claims"),
+        certificate: claims::read(table, "certificate"),
+        token_max_age: table.duration("token_max_age", &value::TOKEN_MAX_AGE),
     }
 }
 
@@ -105,15 +133,19 @@ fn read_conditions(table: &mut Table<'_>) -> Conditions {
 enum Proof {
     Certificate,
     Scram,
+    Token,
+    Webhook,
 }
 
 impl Word for Proof {
-    const ALL: &'static [Self] = &[Proof::Certificate, Proof::Scram];
+    const ALL: &'static [Self] = &[Proof::Certificate, Proof::Scram, Proof::Token, Proof::Webhook];
 
     fn as_str(self) -> &'static str {
         match self {
             Proof::Certificate => "certificate",
             Proof::Scram => "scram",
+            Proof::Token => "token",
+            Proof::Webhook => "webhook",
         }
     }
 }
@@ -123,12 +155,14 @@ fn read_proofs(table: &mut Table<'_>) -> RequiredProofs {
     RequiredProofs {
         certificate: proofs.contains(&Proof::Certificate),
         scram: proofs.contains(&Proof::Scram),
+        token: proofs.contains(&Proof::Token),
+        webhook: proofs.contains(&Proof::Webhook),
         key_bound: table.flag("key_bound").unwrap_or_default(),
     }
 }
 
 /// PostgreSQL takes names of settings in any case; one case keeps them comparable.
-fn read_settings(table: &mut Table<'_>) -> BTreeMap<String, String> {
+fn read_settings(table: &mut Table<'_>) -> BTreeMap<String, Template> {
     let mut settings = BTreeMap::new();
     for (name, Span { bytes, .. }, value) in table.entries("settings") {
         let read = match value.get_ref() {
@@ -147,7 +181,7 @@ fn read_settings(table: &mut Table<'_>) -> BTreeMap<String, String> {
         let Some(text) = table.accept("settings", bytes.clone(), read) else {
             continue;
         };
-        if settings.insert(name.to_ascii_lowercase(), text).is_some() {
+        if settings.insert(name.to_ascii_lowercase(), Template(text)).is_some() {
             table.fault(
                 "settings",
                 bytes,

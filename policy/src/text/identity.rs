@@ -3,7 +3,7 @@
 use super::syntax::{scram_verifier, sha256};
 use super::table::Table;
 use crate::check::{Why, key, suggest};
-use crate::model::{CertificateKey, Identity, Model};
+use crate::model::{GroupMapping, Identity, IdentityKey, Model};
 
 pub(super) fn read(mut table: Table<'_>) -> Identity {
     let identity = Identity {
@@ -31,26 +31,43 @@ pub(super) fn add_members(group: &str, table: &mut Table<'_>, model: &mut Model)
     }
 }
 
+/// `from` of a group: the groups of providers whose members are in it.
+pub(super) fn add_mappings(group: &str, table: &mut Table<'_>, model: &mut Model) {
+    for mut part in table.tables("from") {
+        part.need("provider", "whose group it is");
+        part.need("group", "its name there");
+        let (provider, external) = (part.string("provider"), part.string("group"));
+        part.finish();
+        if let (Some(provider), Some(external)) = (provider, external) {
+            model.group_mappings.insert(GroupMapping {
+                provider,
+                external,
+                group: group.to_owned(),
+            });
+        }
+    }
+}
+
 /// The forms of a key, of which each is one, and whether a provider has to vouch for it.
-const FORMS: [(&str, bool); 6] = [
+const FORMS: [(&str, bool); 7] = [
     ("certificate_sha256", false),
     ("public_key_sha256", false),
     ("spiffe", true),
     ("uri", true),
     ("dns", true),
     ("common_name", true),
+    ("subject", true),
 ];
 
-fn read_key(mut table: Table<'_>) -> Option<CertificateKey> {
+fn read_key(mut table: Table<'_>) -> Option<IdentityKey> {
     let provider = table.string("provider");
-    let fingerprint = table
-        .text("certificate_sha256", sha256)
-        .map(CertificateKey::Fingerprint);
-    let public_key = table.text("public_key_sha256", sha256).map(CertificateKey::PublicKey);
+    let fingerprint = table.text("certificate_sha256", sha256).map(IdentityKey::Fingerprint);
+    let public_key = table.text("public_key_sha256", sha256).map(IdentityKey::PublicKey);
     let spiffe = table.text("spiffe", spiffe);
     let uri = table.text("uri", uri);
     let dns = table.text("dns", |name| Ok(name.to_ascii_lowercase()));
     let common_name = table.string("common_name");
+    let subject = table.string("subject");
     let vouched = one_form(&table);
     table.finish();
     let key = match vouched? {
@@ -58,16 +75,20 @@ fn read_key(mut table: Table<'_>) -> Option<CertificateKey> {
         true => {
             let provider = provider?;
             let pattern = spiffe.or(uri);
-            let uri = pattern.map(|pattern| CertificateKey::Uri {
+            let uri = pattern.map(|pattern| IdentityKey::Uri {
                 provider: provider.clone(),
                 pattern,
             });
-            let dns = dns.map(|name| CertificateKey::Dns {
+            let dns = dns.map(|name| IdentityKey::Dns {
                 provider: provider.clone(),
                 name,
             });
-            uri.or(dns)
-                .or_else(|| common_name.map(|name| CertificateKey::CommonName { provider, name }))?
+            let common_name = common_name.map(|name| IdentityKey::CommonName {
+                provider: provider.clone(),
+                name,
+            });
+            let subject = subject.map(|pattern| IdentityKey::Subject { provider, pattern });
+            uri.or(dns).or(common_name).or(subject)?
         }
     };
     Some(key)
@@ -80,7 +101,7 @@ fn one_form(table: &Table<'_>) -> Option<bool> {
         ([(_, true)], true) | ([(_, false)], false) => None,
         ([(form, true)], false) => {
             let why = Why::new(format!("`{form}` means nothing without its `provider`"));
-            Some(why.help("the authority that must have vouched for the certificate"))
+            Some(why.help("who must have vouched for it"))
         }
         ([(form, false)], true) => Some(Why::new(format!(
             "`{form}` is trusted by itself; a `provider` has no part in it"

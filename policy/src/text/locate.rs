@@ -22,6 +22,7 @@ impl Definitions<'_> {
             Object::Cluster(name) => named(Kind::Cluster, name),
             Object::Grant(name) => named(Kind::Grant, name),
             Object::Deny(name) => named(Kind::Deny, name),
+            Object::Revocation(name) => named(Kind::Revocation, name),
             Object::Authentication(index) => self.authentication.get(*index).cloned(),
             Object::Role { cluster, role } => {
                 let cluster = named(Kind::Cluster, cluster)?;

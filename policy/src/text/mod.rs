@@ -15,6 +15,7 @@ use definitions::Definitions;
 use findings::{Findings, Span};
 
 mod authentication;
+mod claims;
 mod cluster;
 mod definitions;
 mod findings;
@@ -24,10 +25,12 @@ mod identity;
 mod locate;
 mod provider;
 mod referenced;
+mod revocation;
 mod syntax;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 /// One file of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]

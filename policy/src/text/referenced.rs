@@ -16,6 +16,15 @@ pub(super) fn revocation_lists(table: &mut Table<'_>, key: &'static str, files: 
     read(table, key, files, SectionKind::Crl, pki::revocation_list)
 }
 
+/// The bytes of the one file at `key`, as they are.
+pub(super) fn document(table: &mut Table<'_>, key: &'static str, files: &dyn ReferencedFiles) -> Option<Vec<u8>> {
+    table.text(key, |path| {
+        files
+            .read(path)
+            .map_err(|error| Why::new(format!("cannot read {}: {error}", path.escape_debug())))
+    })
+}
+
 /// The path of a secret at `key`; a fault where the gate could not use it.
 pub(super) fn secret(table: &mut Table<'_>, key: &'static str, files: &dyn ReferencedFiles) -> Option<String> {
     let path = table.string(key)?;

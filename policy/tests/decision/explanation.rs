@@ -2,30 +2,25 @@
 
 use postern_policy::authenticate::Arrival;
 use postern_policy::decide::{Permit, Proofs, Refusal};
-use postern_policy::explain::{Decision, Inquiry, Presented, Step, Unidentified, explain};
+use postern_policy::explain::{Asserted, Decision, Inquiry, Presented, Step, Unidentified, explain};
 use postern_policy::identity::CertificateNames;
 use postern_policy::snapshot::Snapshot;
 
 use crate::random::{METHOD_LISTENERS, Question, fingerprint_of};
 
 pub fn agrees(snapshot: &Snapshot, question: &Question, decided: Result<Permit, Refusal>) {
-    let listener = match question.proofs {
-        Proofs {
-            certificate: true,
-            scram: false,
-        } => METHOD_LISTENERS[0].0,
-        Proofs {
-            certificate: false,
-            scram: true,
-        } => METHOD_LISTENERS[1].0,
-        Proofs {
-            certificate: true,
-            scram: true,
-        } => METHOD_LISTENERS[2].0,
-        Proofs {
-            certificate: false,
-            scram: false,
-        } => return,
+    let Proofs {
+        certificate,
+        scram,
+        token,
+        webhook,
+        ..
+    } = question.proofs;
+    let listener = match (certificate, scram, token || webhook) {
+        (true, false, false) => METHOD_LISTENERS[0].0,
+        (false, true, false) => METHOD_LISTENERS[1].0,
+        (true, true, false) => METHOD_LISTENERS[2].0,
+        (false, false, _) | (_, _, true) => return,
     };
     let explanation = explain(snapshot, &inquiry(question, listener));
     if question.proofs.scram && question.user != question.identity {
@@ -69,15 +64,19 @@ fn inquiry<'a>(question: &'a Question, listener: &'a str) -> Inquiry<'a> {
             database: &question.database,
             user: &question.user,
         },
-        certificate: Presented::Sound(CertificateNames {
-            fingerprint: fingerprint_of(&question.identity),
-            public_key: [0; 32],
-            validated_by: &[],
-            uris: &[],
-            dns: &[],
-            common_names: &[],
-        }),
+        certificate: Presented::Sound(
+            CertificateNames {
+                fingerprint: fingerprint_of(&question.identity),
+                public_key: [0; 32],
+                validated_by: &[],
+                uris: &[],
+                dns: &[],
+                common_names: &[],
+            },
+            &question.certificate,
+        ),
         scram: true,
+        assertion: Asserted::None,
         replication: question.replication,
         now: question.now,
     }

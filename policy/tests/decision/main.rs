@@ -66,6 +66,11 @@ fn decide(snapshot: &Snapshot, question: &Question) -> Result<Permit, Refusal> {
     snapshot.decide(&Facts {
         identity: snapshot.identity_by_name(&question.identity).unwrap(),
         proofs: question.proofs,
+        subject: Some("anna"),
+        groups: &question.given(snapshot),
+        claims: &question.claims,
+        certificate: &question.certificate,
+        token_age: question.token_age,
         user: &question.user,
         database: &question.database,
         source: question.source,
@@ -78,7 +83,7 @@ fn in_names(snapshot: &Snapshot, decision: Result<Permit, Refusal>) -> Result<St
     match decision {
         Ok(permit) => {
             let grant = snapshot.grant(permit.grant()).unwrap();
-            assert_eq!(grant.cluster(), permit.cluster());
+            assert_eq!(grant.cluster(), Some(permit.cluster()));
             assert_eq!(grant.limits(), permit.limits());
             Ok(grant.name().to_owned())
         }

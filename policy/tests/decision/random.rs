@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
+use postern_policy::attributes::Attributes;
 use postern_policy::authenticate::Source;
 use postern_policy::decide::{Proofs, Replication};
+use postern_policy::id::GroupId;
 use postern_policy::model::*;
+use postern_policy::snapshot::Snapshot;
 use postern_policy::time::Utc;
 
 /// SplitMix64: the seed in a failure's message is all that is needed to see it again.
@@ -20,6 +23,22 @@ pub struct Question {
     pub source: Source,
     pub replication: Replication,
     pub now: Utc,
+    /// Groups that a provider puts the identity into.
+    pub given: BTreeSet<String>,
+    pub claims: Attributes,
+    pub certificate: Attributes,
+    pub token_age: Option<u32>,
+}
+
+impl Question {
+    pub fn given(&self, snapshot: &Snapshot) -> Vec<GroupId> {
+        let provider = snapshot.token_issuers()[0].0;
+        let mapped = self
+            .given
+            .iter()
+            .flat_map(|group| snapshot.mapped_groups(provider, group));
+        mapped.collect()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -96,6 +115,8 @@ const PATTERNS: [&str; 6] = [
 ];
 const DNS: [&str; 4] = ["x.corp", "X.Corp", "y.corp", "z.corp"];
 const COMMON_NAMES: [&str; 3] = ["Alice", "alice", "Bob"];
+const CLAIMS: [&str; 3] = ["plan", "roles", "tenant"];
+const VALUES: [&str; 4] = ["x", "y", "xy", "xay"];
 const PROVIDERS: [&str; 3] = ["pa", "pb", "pc"];
 
 impl Random {
@@ -138,7 +159,9 @@ impl Random {
     /// Every identity can prove itself in each way: by [`fingerprint_of`] and by SCRAM.
     pub fn model(&mut self) -> Model {
         Model {
-            providers: BTreeMap::new(),
+            providers: BTreeMap::from([("idp".to_owned(), Provider::Tokens(issuer()))]),
+            group_mappings: GROUPS.iter().map(|name| mapping(name)).collect(),
+            revocations: BTreeMap::new(),
             identities: IDENTITIES
                 .iter()
                 .map(|name| ((*name).to_owned(), self.identity(name)))
@@ -167,7 +190,7 @@ impl Random {
         Identity {
             aliases: self.some_names(&["alias", "nick", "writer"], 2),
             groups,
-            keys: vec![CertificateKey::Fingerprint(fingerprint_of(name))],
+            keys: vec![IdentityKey::Fingerprint(fingerprint_of(name))],
             scram: Some(verifier()),
         }
     }
@@ -176,7 +199,7 @@ impl Random {
         Grant {
             subjects: self.subjects(),
             databases: (0..1 + self.below(3)).map(|_| self.pattern()).collect(),
-            cluster: self.pick(&["east", "west"]).to_owned(),
+            cluster: ClusterChoice::Named(self.pick(&["east", "west"]).to_owned()),
             role: self.pick(&ROLES).to_owned(),
             access: Access::ReadWrite,
             conditions: self.conditions(),
@@ -184,6 +207,8 @@ impl Random {
                 certificate: self.chance(5),
                 scram: self.chance(6),
                 key_bound: self.chance(5),
+                token: self.chance(8),
+                webhook: self.chance(9),
             },
             replication: self.pick(&[
                 ReplicationRight::No,
@@ -195,7 +220,7 @@ impl Random {
                 session_length: None,
                 idle: self.chance(2).then_some(60),
             },
-            settings: BTreeMap::new(),
+            ..Grant::default()
         }
     }
 
@@ -237,6 +262,9 @@ impl Random {
             not_before: self.chance(4).then(|| self.moment()),
             not_after: self.chance(4).then(|| self.moment()),
             hours: (0..hours).map(|_| self.hours()).collect(),
+            claims: self.claim_tests(),
+            certificate: self.claim_tests(),
+            token_max_age: self.chance(8).then_some(60),
         }
     }
 
@@ -273,30 +301,30 @@ impl Random {
             3 => self.pick(&ROLES).to_owned(),
             _ => self.user().to_owned(),
         };
+        let proofs = self.proofs();
         Question {
             identity,
-            proofs: self.pick(&[
-                Proofs {
-                    certificate: true,
-                    scram: false,
-                },
-                Proofs {
-                    certificate: true,
-                    scram: false,
-                },
-                Proofs {
-                    certificate: false,
-                    scram: true,
-                },
-                Proofs {
-                    certificate: true,
-                    scram: true,
-                },
-                Proofs {
-                    certificate: false,
-                    scram: false,
-                },
-            ]),
+            proofs,
+            given: if proofs.token || proofs.webhook {
+                self.some_names(&GROUPS, 2)
+            } else {
+                BTreeSet::new()
+            },
+            claims: if proofs.token || proofs.webhook {
+                self.attributes()
+            } else {
+                Attributes::default()
+            },
+            certificate: if proofs.certificate {
+                self.attributes()
+            } else {
+                Attributes::default()
+            },
+            token_age: if proofs.token {
+                self.pick(&[None, Some(10), Some(60), Some(61)])
+            } else {
+                None
+            },
             user,
             database: self.database().to_owned(),
             source: self.source(),
@@ -307,6 +335,49 @@ impl Random {
                 Replication::Physical,
             ]),
             now: self.moment(),
+        }
+    }
+
+    fn proofs(&mut self) -> Proofs {
+        let (certificate, scram, token, webhook) = self.pick(&[
+            (true, false, false, false),
+            (true, false, false, false),
+            (false, true, false, false),
+            (true, true, false, false),
+            (false, false, true, false),
+            (true, false, true, false),
+            (false, false, false, true),
+            (false, false, false, false),
+        ]);
+        Proofs {
+            certificate,
+            scram,
+            token,
+            token_bound: token && self.chance(2),
+            webhook,
+        }
+    }
+
+    /// Few names and few values, of which some have several.
+    fn attributes(&mut self) -> Attributes {
+        (0..self.below(5))
+            .map(|_| (self.pick(&CLAIMS), self.pick(&VALUES)))
+            .collect()
+    }
+
+    fn claim_tests(&mut self) -> BTreeMap<String, ClaimTest> {
+        (0..self.below(2))
+            .map(|_| (self.pick(&CLAIMS).to_owned(), self.claim_test()))
+            .collect()
+    }
+
+    fn claim_test(&mut self) -> ClaimTest {
+        let mut pattern = || Glob(self.pick(&["x", "y", "x*", "*", "*y", "x*y"]).to_owned());
+        let (one, other) = (pattern(), pattern());
+        if self.chance(2) {
+            ClaimTest::Is(one)
+        } else {
+            ClaimTest::HasOneOf(vec![one, other])
         }
     }
 
@@ -351,6 +422,7 @@ impl Random {
                 Method::Reject,
             ]),
             scram_iterations: 4096,
+            ..AuthenticationRule::default()
         }
     }
 
@@ -390,24 +462,24 @@ impl Random {
         IDENTITIES.iter().map(&mut keyed).collect()
     }
 
-    fn key(&mut self) -> CertificateKey {
+    fn key(&mut self) -> IdentityKey {
         let provider = self.pick(&PROVIDERS).to_owned();
         match self.below(7) {
-            0 => CertificateKey::Fingerprint(self.digest()),
-            1 => CertificateKey::PublicKey(self.digest()),
-            2 => CertificateKey::Uri {
+            0 => IdentityKey::Fingerprint(self.digest()),
+            1 => IdentityKey::PublicKey(self.digest()),
+            2 => IdentityKey::Uri {
                 provider,
                 pattern: self.pick(&URIS).to_owned(),
             },
-            3 | 4 => CertificateKey::Uri {
+            3 | 4 => IdentityKey::Uri {
                 provider,
                 pattern: self.pick(&PATTERNS).to_owned(),
             },
-            5 => CertificateKey::Dns {
+            5 => IdentityKey::Dns {
                 provider,
                 name: self.pick(&DNS).to_owned(),
             },
-            _ => CertificateKey::CommonName {
+            _ => IdentityKey::CommonName {
                 provider,
                 name: self.pick(&COMMON_NAMES).to_owned(),
             },
@@ -454,16 +526,44 @@ pub fn fingerprint_of(identity: &str) -> [u8; 32] {
     fingerprint
 }
 
+/// Its groups have the names of ours.
+fn mapping(group: &str) -> GroupMapping {
+    GroupMapping {
+        provider: "idp".to_owned(),
+        external: group.to_owned(),
+        group: group.to_owned(),
+    }
+}
+
+fn issuer() -> TokenIssuer {
+    TokenIssuer {
+        form: TokenForm::Oidc {
+            issuer: "https://login.example.org".to_owned(),
+        },
+        audiences: BTreeSet::from(["postern".to_owned()]),
+        keys: KeySource::Discovery,
+        algorithms: BTreeSet::from([TokenAlgorithm::Es256]),
+        types: BTreeSet::new(),
+        clock_skew: 30,
+        max_age: None,
+        required_claims: BTreeMap::new(),
+        subject_claim: "sub".to_owned(),
+        groups_claim: None,
+        one_time: false,
+        scope: String::new(),
+        roots: vec![],
+        refresh: 300,
+        keys_max_age: 600,
+    }
+}
+
 fn rule_of_listener(listener: &str, method: Method) -> AuthenticationRule {
     AuthenticationRule {
         name: listener.to_owned(),
         listeners: BTreeSet::from([listener.to_owned()]),
-        transport: Transport::Any,
-        networks: vec![],
-        databases: vec![],
-        users: vec![],
         method,
         scram_iterations: 4096,
+        ..AuthenticationRule::default()
     }
 }
 

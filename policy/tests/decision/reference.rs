@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::tz::TimeZoneDatabase;
+use postern_policy::attributes::Attributes;
 use postern_policy::authenticate::{Arrival, Source};
 use postern_policy::decide::Replication;
 use postern_policy::identity::Unresolved;
 use postern_policy::model::{
-    AuthenticationRule, CertificateKey, Conditions, Grant, Model, NamePattern, Provider, ReplicationRight, Subjects,
-    Transport, WeeklyHours,
+    AuthenticationRule, ClaimTest, Conditions, Grant, IdentityKey, Model, NamePattern, Provider, ReplicationRight,
+    Subjects, Transport, WeeklyHours,
 };
 use postern_policy::time::Utc;
 
@@ -60,13 +61,17 @@ pub fn decide(model: &Model, question: &Question) -> Result<String, String> {
 type Rank = (u8, (u8, usize));
 
 /// In the order in which a grant is tried.
-const STEPS: [&str; 10] = [
+const STEPS: [&str; 14] = [
     "no_grant",
     "no_such_database_grant",
     "user_not_allowed",
     "replication_not_granted",
     "proof_missing",
     "key_bound_proof_missing",
+    "claims_not_met",
+    "certificate_not_met",
+    "token_too_old",
+    "tenant_unknown",
     "wrong_network",
     "expired",
     "not_yet_valid",
@@ -89,36 +94,81 @@ fn first_failure(model: &Model, grant: &Grant, question: &Question) -> Result<()
     if !replication {
         return Err(3);
     }
-    let (certificate, scram) = (question.proofs.certificate, question.proofs.scram);
-    let none = !certificate && !scram;
-    if none || (grant.proofs.certificate && !certificate) || (grant.proofs.scram && !scram) {
+    let given = question.proofs;
+    let wanted = [
+        (grant.proofs.certificate, given.certificate),
+        (grant.proofs.scram, given.scram),
+        (grant.proofs.token, given.token),
+        (grant.proofs.webhook, given.webhook),
+    ];
+    if wanted.iter().all(|(_, given)| !given) || wanted.iter().any(|(wanted, given)| *wanted && !given) {
         return Err(4);
     }
-    if grant.proofs.key_bound && !certificate {
+    if grant.proofs.key_bound && !(given.certificate || given.token && given.token_bound) {
         return Err(5);
     }
     condition(&grant.conditions, question)
 }
 
 fn condition(conditions: &Conditions, question: &Question) -> Result<(), usize> {
+    if !conditions
+        .claims
+        .iter()
+        .all(|(name, test)| holds(test, name, &question.claims))
+    {
+        return Err(6);
+    }
+    if !conditions
+        .certificate
+        .iter()
+        .all(|(name, test)| holds(test, name, &question.certificate))
+    {
+        return Err(7);
+    }
+    if let Some(most) = conditions.token_max_age
+        && question.token_age.is_none_or(|age| age > most)
+    {
+        return Err(8);
+    }
     let anywhere = conditions.networks.is_empty() && !conditions.unix;
     let here = match question.source {
         Source::Unix => conditions.unix,
         Source::Ip(address) => inside(&conditions.networks, address),
     };
     if !(anywhere || here) {
-        return Err(6);
+        return Err(10);
     }
     if conditions.not_after.is_some_and(|end| question.now >= end) {
-        return Err(7);
+        return Err(11);
     }
     if conditions.not_before.is_some_and(|start| question.now < start) {
-        return Err(8);
+        return Err(12);
     }
     if conditions.hours.is_empty() || conditions.hours.iter().any(|hours| open(hours, question.now)) {
         Ok(())
     } else {
-        Err(9)
+        Err(13)
+    }
+}
+
+fn holds(test: &ClaimTest, name: &str, attributes: &Attributes) -> bool {
+    let values: Vec<&str> = attributes
+        .iter()
+        .filter(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+        .collect();
+    match test {
+        ClaimTest::Is(pattern) => values.len() == 1 && glob(&pattern.0, values[0]),
+        ClaimTest::HasOneOf(patterns) => values.iter().any(|value| patterns.iter().any(|p| glob(&p.0, value))),
+    }
+}
+
+/// With every way to cut the text at a star.
+fn glob(pattern: &str, text: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        Some(rest) => (0..=text.len()).any(|cut| glob(rest, &text[cut..])),
+        None if pattern.is_empty() => text.is_empty(),
+        None => text.starts_with(&pattern[..1]) && glob(&pattern[1..], &text[1..]),
     }
 }
 
@@ -140,7 +190,7 @@ fn tier(model: &Model, subjects: &Subjects, question: &Question) -> Option<u8> {
     let groups = &model.identities[&question.identity].groups;
     if subjects.identities.contains(&question.identity) {
         Some(0)
-    } else if !subjects.groups.is_disjoint(groups) {
+    } else if !subjects.groups.is_disjoint(groups) || !subjects.groups.is_disjoint(&question.given) {
         Some(1)
     } else {
         subjects.everyone.then_some(2)
@@ -199,13 +249,15 @@ pub fn resolve(model: &Model, certificate: &Certificate) -> Result<String, Unres
     }
 }
 
-fn has(model: &Model, certificate: &Certificate, key: &CertificateKey) -> bool {
+fn has(model: &Model, certificate: &Certificate, key: &IdentityKey) -> bool {
     let trusted = |provider: &String| certificate.validated_by.contains(&provider.as_str());
     match key {
-        CertificateKey::Fingerprint(digest) => certificate.fingerprint == *digest,
-        CertificateKey::PublicKey(digest) => certificate.public_key == *digest,
-        CertificateKey::Uri { provider, pattern } => {
-            let Provider::CertificateAuthority(authority) = &model.providers[provider];
+        IdentityKey::Fingerprint(digest) => certificate.fingerprint == *digest,
+        IdentityKey::PublicKey(digest) => certificate.public_key == *digest,
+        IdentityKey::Uri { provider, pattern } => {
+            let Provider::CertificateAuthority(authority) = &model.providers[provider] else {
+                return false;
+            };
             let [uri] = certificate.uris[..] else { return false };
             // In any spelling of the scheme: no spelling slips past the trust domain.
             let spiffe = uri.to_lowercase().starts_with("spiffe://");
@@ -214,16 +266,15 @@ fn has(model: &Model, certificate: &Certificate, key: &CertificateKey) -> bool {
                 && domain.is_none_or(|domain| authority.trust_domains.contains(&domain))
                 && uri_matches(pattern, uri)
         }
-        CertificateKey::Dns { provider, name } => {
+        IdentityKey::Dns { provider, name } => {
             trusted(provider)
                 && certificate
                     .dns
                     .iter()
                     .any(|dns| dns.to_lowercase() == name.to_lowercase())
         }
-        CertificateKey::CommonName { provider, name } => {
-            trusted(provider) && certificate.common_names == [name.as_str()]
-        }
+        IdentityKey::CommonName { provider, name } => trusted(provider) && certificate.common_names == [name.as_str()],
+        IdentityKey::Subject { .. } => false,
     }
 }
 

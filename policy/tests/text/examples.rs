@@ -70,6 +70,6 @@ fn replication() {
     assert_eq!(model.grants["change-capture"].replication, ReplicationRight::Database);
     assert_eq!(
         model.grants["analysts"].settings["max_parallel_workers_per_gather"],
-        "2"
+        "2".into()
     );
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use postern_policy::model::{CertificateAuthority, CertificateKey, CrlMode, Identity, Model, Provider};
+use postern_policy::model::{CertificateAuthority, IdentityKey, CrlMode, Identity, Model, Provider};
 use postern_policy::snapshot::Snapshot;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName, DnType,
@@ -137,33 +137,33 @@ pub fn dns(name: &str) -> SanType {
     SanType::DnsName(name.try_into().unwrap())
 }
 
-pub fn by_uri(provider: &str, pattern: &str) -> CertificateKey {
-    CertificateKey::Uri {
+pub fn by_uri(provider: &str, pattern: &str) -> IdentityKey {
+    IdentityKey::Uri {
         provider: provider.into(),
         pattern: pattern.into(),
     }
 }
 
-pub fn by_dns(provider: &str, name: &str) -> CertificateKey {
-    CertificateKey::Dns {
+pub fn by_dns(provider: &str, name: &str) -> IdentityKey {
+    IdentityKey::Dns {
         provider: provider.into(),
         name: name.into(),
     }
 }
 
-pub fn by_common_name(provider: &str, name: &str) -> CertificateKey {
-    CertificateKey::CommonName {
+pub fn by_common_name(provider: &str, name: &str) -> IdentityKey {
+    IdentityKey::CommonName {
         provider: provider.into(),
         name: name.into(),
     }
 }
 
-pub fn by_fingerprint(der: &Der) -> CertificateKey {
-    CertificateKey::Fingerprint(super::fingerprint(der))
+pub fn by_fingerprint(der: &Der) -> IdentityKey {
+    IdentityKey::Fingerprint(super::fingerprint(der))
 }
 
 /// A policy of these providers and of identities with these keys, in force.
-pub fn gate(providers: &[(&str, CertificateAuthority)], identities: &[(&str, &[CertificateKey])]) -> InForce {
+pub fn gate(providers: &[(&str, CertificateAuthority)], identities: &[(&str, &[IdentityKey])]) -> InForce {
     let providers = providers.iter().map(|(name, ca)| {
         let provider = Provider::CertificateAuthority(ca.clone());
         ((*name).to_owned(), provider)

@@ -3,7 +3,7 @@
 //! coalesced in the transcript itself.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use postern_policy::model::{CertificateKey, Identity, Method, Model, ServerMethod};
+use postern_policy::model::{IdentityKey, Identity, Method, Model, ServerMethod};
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::CertificateDer;
 
@@ -568,7 +568,7 @@ impl Card {
 fn enrolled(card: &Card) -> Model {
     let mut model = model();
     let alice = Identity {
-        keys: vec![CertificateKey::Fingerprint(card.fingerprint())],
+        keys: vec![IdentityKey::Fingerprint(card.fingerprint())],
         ..Identity::default()
     };
     model.identities.insert("alice".into(), alice);

@@ -561,7 +561,10 @@ fn grants() {
         "identities = [\"svc:billing\"]",
         "identities = [\"alice\"]\nkey_bound = true",
     );
-    assert_eq!(told(&bound), ["24: identity `alice` cannot give a certificate"]);
+    assert_eq!(
+        told(&bound),
+        ["24: identity `alice` cannot give a proof bound to a key"]
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Files, GOOD, changed, read, source};
 use crate::model::{
-    Access, CertificateKey, Endpoint, Model, NamePattern, Provider, ReplicationRight, ServerMethod, ServerTlsMode,
+    Access, Endpoint, IdentityKey, Model, NamePattern, Provider, ReplicationRight, ServerMethod, ServerTlsMode,
     WeeklyHours,
 };
 use crate::text::parse;
@@ -33,7 +33,9 @@ fn the_good_policy() {
         cluster.roles["billing_rw"].methods,
         BTreeSet::from([ServerMethod::ScramSha256])
     );
-    let Provider::CertificateAuthority(authority) = &model.providers["corp"];
+    let Provider::CertificateAuthority(authority) = &model.providers["corp"] else {
+        panic!("an authority");
+    };
     assert_eq!(authority.roots.len(), 1);
     let names: Vec<_> = model.authentication.iter().map(|rule| rule.name.as_str()).collect();
     assert_eq!(names, ["services", "people"]);
@@ -76,7 +78,7 @@ settings = { Statement_Timeout = "30s", jit = false, work_mem = 4096 }"#,
     let settings: Vec<_> = grant
         .settings
         .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .map(|(name, value)| (name.as_str(), value.0.as_str()))
         .collect();
     assert_eq!(
         settings,
@@ -101,17 +103,17 @@ fn every_kind_of_key_and_endpoint() {
     assert_eq!(
         model.identities["svc:billing"].keys,
         [
-            CertificateKey::Fingerprint([10; 32]),
-            CertificateKey::PublicKey([10; 32]),
-            CertificateKey::Uri {
+            IdentityKey::Fingerprint([10; 32]),
+            IdentityKey::PublicKey([10; 32]),
+            IdentityKey::Uri {
                 provider: provider(),
                 pattern: "urn:x:y".to_owned()
             },
-            CertificateKey::Dns {
+            IdentityKey::Dns {
                 provider: provider(),
                 name: "billing.corp".to_owned()
             },
-            CertificateKey::CommonName {
+            IdentityKey::CommonName {
                 provider: provider(),
                 name: "Billing".to_owned()
             },

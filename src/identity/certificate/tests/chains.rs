@@ -1,7 +1,7 @@
 //! Paths, dates and usages.
 
 use base64::Engine as _;
-use postern_policy::model::{CertificateAuthority, CertificateKey, CrlMode};
+use postern_policy::model::{CertificateAuthority, IdentityKey, CrlMode};
 use proptest::prelude::*;
 use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, NameConstraints, date_time_ymd};
 
@@ -9,7 +9,7 @@ use crate::identity::certificate::testing::*;
 use crate::identity::certificate::{CertificateFacts, CertificateRefusal, Trust, examine, fuzz};
 use crate::time::Utc;
 
-const A: fn() -> [CertificateKey; 1] = || [by_common_name("ca", "a")];
+const A: fn() -> [IdentityKey; 1] = || [by_common_name("ca", "a")];
 
 #[test]
 fn every_common_kind_of_key_is_verified() {
@@ -186,7 +186,7 @@ fn a_version_1_certificate_is_good_for_a_pin_alone() {
         (vec!["a".to_owned()], "01".to_owned())
     );
     let day = Day(2027, 1, 1);
-    let pinned = gate(&[], &[("svc:a", &[CertificateKey::PublicKey(facts.public_key)])]);
+    let pinned = gate(&[], &[("svc:a", &[IdentityKey::PublicKey(facts.public_key)])]);
     assert_eq!(who_at(&pinned, &[&certificate], day).as_deref(), Ok("svc:a"));
     let ca = CertificateAuthority {
         roots: vec![certificate.to_vec()],

@@ -1,6 +1,6 @@
 //! Which names of a certificate count, and for whom.
 
-use postern_policy::model::CertificateKey;
+use postern_policy::model::IdentityKey;
 use rcgen::{DnType, DnValue, KeyPair};
 
 use crate::identity::certificate::testing::*;
@@ -15,7 +15,7 @@ fn each_kind_of_key_names_its_identity() {
     let facts = CertificateFacts::read(&certificate).unwrap();
     let keys = [
         by_fingerprint(&certificate),
-        CertificateKey::PublicKey(facts.public_key),
+        IdentityKey::PublicKey(facts.public_key),
         by_uri("ca", "spiffe://corp/ns/prod/sa/billing"),
         by_uri("ca", "spiffe://corp/ns/*/sa/billing"),
         by_dns("ca", "billing.example"),
@@ -34,7 +34,7 @@ fn the_key_of_a_pin_is_that_of_any_certificate_for_it() {
     let (old, new) = (Ca::root("CA"), Ca::root("CA"));
     let key = KeyPair::generate().unwrap();
     let facts = CertificateFacts::read(&old.issue_for(&leaf(), &key)).unwrap();
-    let gate = gate(&[], &[("svc:a", &[CertificateKey::PublicKey(facts.public_key)])]);
+    let gate = gate(&[], &[("svc:a", &[IdentityKey::PublicKey(facts.public_key)])]);
     assert_eq!(who(&gate, &[&new.issue_for(&leaf(), &key)]).as_deref(), Ok("svc:a"));
     assert_eq!(who(&gate, &[&new.issue(&leaf())]), Err(CertificateRefusal::Unknown));
 }
@@ -66,7 +66,7 @@ fn a_ca_of_the_same_name_with_another_key_vouches_for_nothing() {
 #[test]
 fn two_uris_are_no_name() {
     let ca = Ca::root("CA");
-    let identities: &[(&str, &[CertificateKey])] = &[("svc:a", &[by_uri("ca", "spiffe://corp/a")])];
+    let identities: &[(&str, &[IdentityKey])] = &[("svc:a", &[by_uri("ca", "spiffe://corp/a")])];
     let gate = gate(&[("ca", ca.provider())], identities);
     let one = ca.issue(&leaf_with(&[uri("spiffe://corp/a")]));
     assert_eq!(who(&gate, &[&one]).as_deref(), Ok("svc:a"));
@@ -106,7 +106,7 @@ fn a_spiffe_id_counts_within_the_trust_domain_alone() {
     let ca = Ca::root("CA");
     let mut elsewhere = ca.provider();
     elsewhere.trust_domains = ["other".to_owned()].into();
-    let keys: &[(&str, &[CertificateKey])] = &[("svc:a", &[by_uri("ca", "spiffe://corp/*")])];
+    let keys: &[(&str, &[IdentityKey])] = &[("svc:a", &[by_uri("ca", "spiffe://corp/*")])];
     let certificate = ca.issue(&leaf_with(&[uri("spiffe://corp/a")]));
     assert_eq!(
         who(&gate(&[("ca", ca.provider())], keys), &[&certificate]).as_deref(),
@@ -123,7 +123,7 @@ fn one_certificate_of_two_identities_is_nobody_s() {
     let ca = Ca::root("CA");
     let mut params = leaf_with(&[dns("a.example")]);
     params.distinguished_name = common_name("b");
-    let identities: &[(&str, &[CertificateKey])] = &[
+    let identities: &[(&str, &[IdentityKey])] = &[
         ("svc:a", &[by_dns("ca", "a.example")]),
         ("svc:b", &[by_common_name("ca", "b")]),
     ];

@@ -1,13 +1,13 @@
 //! CRLs: required, optional, missing, stale, of another CA.
 
-use postern_policy::model::{CertificateAuthority, CertificateKey, CrlMode};
+use postern_policy::model::{CertificateAuthority, IdentityKey, CrlMode};
 use rcgen::{SerialNumber, date_time_ymd};
 
 use crate::identity::certificate::CertificateRefusal;
 use crate::identity::certificate::testing::*;
 use crate::time::Utc;
 
-const A: fn() -> [CertificateKey; 1] = || [by_common_name("ca", "a")];
+const A: fn() -> [IdentityKey; 1] = || [by_common_name("ca", "a")];
 const DECEMBER: Day = Day(2025, 12, 1);
 const FEBRUARY: Day = Day(2026, 2, 1);
 /// The serial number of every leaf here.
