@@ -13,3 +13,4 @@
 pub mod certificate;
 pub mod oauthbearer;
 pub mod scram;
+pub mod token;
