@@ -11,4 +11,6 @@
 //! - an unknown name and a wrong password are the same conversation, byte for byte in length and in work.
 
 pub mod certificate;
+pub mod oauthbearer;
 pub mod scram;
+pub mod token;
