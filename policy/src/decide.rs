@@ -156,7 +156,7 @@ impl Refusal {
             Self::KeyBoundProofMissing => "key_bound_proof_missing",
             Self::ClaimsNotMet => "claims_not_met",
             Self::CertificateNotMet => "certificate_not_met",
-            Self::TokenTooOld => "token_too_old",
+            Self::TokenTooOld => "token_too_old_for_grant",
             Self::TenantUnknown => "tenant_unknown",
             Self::WrongNetwork => "wrong_network",
             Self::Expired => "expired",

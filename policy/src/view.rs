@@ -101,6 +101,14 @@ impl Snapshot {
         found.collect()
     }
 
+    pub fn provider_named(&self, name: &str) -> Option<ProviderId> {
+        let image = self.image();
+        let place = image
+            .providers
+            .binary_search_by(|record| text_of(&image.strings, &record.name).cmp(name));
+        place.ok().map(|number| ProviderId(number as u32))
+    }
+
     pub fn provider_name(&self, id: ProviderId) -> Option<&str> {
         let record = self.image().providers.get(id.0 as usize)?;
         Some(text_of(&self.image().strings, &record.name))

@@ -46,6 +46,9 @@ fn write_attempt(line: &mut Object<'_>, attempt: &Attempt) {
     write_asked(line, &attempt.asked);
     line.optional_text("identity", attempt.identity.as_deref());
     write_proofs(line, attempt.proofs);
+    if let Some(assertion) = &attempt.assertion {
+        write_assertion(line, assertion);
+    }
     line.optional_text("rule", attempt.rule.as_deref());
     line.optional_text("grant", attempt.grant.as_deref());
     line.optional_text("deny", attempt.deny.as_deref());
@@ -291,9 +294,32 @@ fn write_proofs(line: &mut Object<'_>, proofs: Proofs) {
         ScramProof::Plain => "scram_sha_256",
         ScramProof::Plus => "scram_sha_256_plus",
     });
-    if certificate.is_some() || scram.is_some() {
-        line.list("proofs", [certificate, scram].into_iter().flatten(), push_string);
+    let token = proofs.token.map(|token| match token {
+        TokenProof::Bearer => "token",
+        TokenProof::Bound => "token_bound",
+    });
+    let webhook = proofs.webhook.then_some("webhook");
+    let all = [certificate, scram, token, webhook];
+    if all.iter().any(Option::is_some) {
+        line.list("proofs", all.into_iter().flatten(), push_string);
     }
+}
+
+fn write_assertion(line: &mut Object<'_>, assertion: &Assertion) {
+    line.object("assertion", |object| {
+        object.text("provider", &assertion.provider);
+        let texts = [&assertion.subject, &assertion.token_id, &assertion.key_id];
+        for (name, text) in ["subject", "token_id", "key_id"].into_iter().zip(texts) {
+            write_peer_text(object, name, text.as_ref());
+        }
+        if let Some(expires) = assertion.expires {
+            write_time(object, "expires", expires);
+        }
+        object.optional_text("revocation", assertion.revocation.as_deref());
+        if texts.into_iter().flatten().any(PeerText::is_truncated) {
+            object.flag("truncated", true);
+        }
+    });
 }
 
 fn write_server(line: &mut Object<'_>, server: Option<&Server>, error: Option<&ServerError>) {

@@ -102,6 +102,39 @@ closed_names! {
         IdentityUnknown = "identity_unknown",
         /// Two proofs that resolve to two identities.
         IdentityMismatch = "identity_mismatch",
+        TokenMalformed = "token_malformed",
+        TokenOversize = "token_oversize",
+        TokenAlgorithmNotAllowed = "token_algorithm_not_allowed",
+        TokenTypeNotAllowed = "token_type_not_allowed",
+        TokenIssuerUnknown = "token_issuer_unknown",
+        TokenUnknownKey = "token_unknown_key",
+        TokenSignatureInvalid = "token_signature_invalid",
+        TokenWrongAudience = "token_wrong_audience",
+        TokenExpired = "token_expired",
+        TokenNotYetValid = "token_not_yet_valid",
+        /// Older than the provider's `max_age` allows.
+        TokenTooOld = "token_too_old",
+        TokenClaimMissing = "token_claim_missing",
+        TokenSubjectInvalid = "token_subject_invalid",
+        TokenIdMissing = "token_id_missing",
+        TokenBindingUnsupported = "token_binding_unsupported",
+        TokenBindingMissing = "token_binding_missing",
+        TokenBindingMismatch = "token_binding_mismatch",
+        TokenRevoked = "token_revoked",
+        TokenReplayed = "token_replayed",
+        /// The store of tokens that count once is full: nobody is let in by such a token until some run out.
+        TokenReplayStoreFull = "token_replay_store_full",
+        TokenTooManyClaims = "token_too_many_claims",
+        /// The subject that a token or a webhook names is nobody in the policy, or more than one.
+        SubjectUnknown = "subject_unknown",
+        SubjectAmbiguous = "subject_ambiguous",
+        /// The issuer's keys, or the webhook's answer, cannot be had.
+        ProviderUnavailable = "provider_unavailable",
+        OauthbearerMalformed = "oauthbearer_malformed",
+        /// An empty password, where it is the proof.
+        PasswordEmpty = "password_empty",
+        /// The webhook said no.
+        WebhookDenied = "webhook_denied",
 
         // The decision.
         NoGrant = "no_grant",
@@ -114,6 +147,14 @@ closed_names! {
         Expired = "expired",
         ProofMissing = "proof_missing",
         KeyBoundProofMissing = "key_bound_proof_missing",
+        ClaimsNotMet = "claims_not_met",
+        CertificateNotMet = "certificate_not_met",
+        /// Older than the grant's `token_max_age` allows.
+        TokenTooOldForGrant = "token_too_old_for_grant",
+        /// No cluster is of the tenant that the token says, or it says none.
+        TenantUnknown = "tenant_unknown",
+        /// A setting or database of the grant is made of a claim that the proof does not have.
+        ClaimMissing = "claim_missing",
         ReplicationNotGranted = "replication_not_granted",
         TooManySessions = "too_many_sessions",
         /// The policy changed between the permit and the relay, and the new one says no.
@@ -217,6 +258,18 @@ mod tests {
             }
             assert_eq!($type::from_name("nothing_of_the_kind"), None);
         }};
+    }
+
+    /// As of certificates.
+    #[test]
+    fn every_refusal_of_a_token_has_a_reason() {
+        for refusal in crate::identity::token::TokenRefusal::ALL {
+            assert!(
+                Reason::from_name(crate::session::reason_name(refusal)).is_some(),
+                "{}",
+                refusal.as_str()
+            );
+        }
     }
 
     /// The session maps by name: a refusal without a reason of its name would be recorded as something else.

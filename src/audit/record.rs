@@ -46,6 +46,8 @@ pub struct Attempt {
     pub identity: Option<Name>,
     /// What was proven. Empty until a proof is good.
     pub proofs: Proofs,
+    /// What a provider says, once its signature, or its own connection, vouches for that.
+    pub assertion: Option<Box<Assertion>>,
     /// The authentication rule that named the method.
     pub rule: Option<Name>,
     pub grant: Option<Name>,
@@ -82,6 +84,7 @@ impl Attempt {
             asked: Asked::default(),
             identity: None,
             proofs: Proofs::default(),
+            assertion: None,
             rule: None,
             grant: None,
             deny: None,
@@ -205,6 +208,44 @@ pub struct Asked {
 pub struct Proofs {
     pub certificate: bool,
     pub scram: Option<ScramProof>,
+    pub token: Option<TokenProof>,
+    pub webhook: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenProof {
+    Bearer,
+    /// Bound to the client's certificate (RFC 8705, section 3).
+    Bound,
+}
+
+/// What a token or a webhook says of its subject: who says it, and by what it can be found at the provider. Never the
+/// token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assertion {
+    pub provider: Name,
+    pub subject: Option<PeerText>,
+    /// `jti`.
+    pub token_id: Option<PeerText>,
+    /// `kid`.
+    pub key_id: Option<PeerText>,
+    /// When the token ends.
+    pub expires: Option<Utc>,
+    /// By name: the revocation that it falls under.
+    pub revocation: Option<Name>,
+}
+
+impl Assertion {
+    pub fn by(provider: Name) -> Self {
+        Self {
+            provider,
+            subject: None,
+            token_id: None,
+            key_id: None,
+            expires: None,
+            revocation: None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

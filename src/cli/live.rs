@@ -115,7 +115,7 @@ fn worst(one: Exit, other: Exit) -> Exit {
 fn uses_of(model: &Model) -> BTreeMap<Place<'_>, Use> {
     let mut uses: BTreeMap<Place<'_>, Use> = BTreeMap::new();
     for (name, grant) in &model.grants {
-        let usage = uses.entry((&grant.cluster, &grant.role)).or_default();
+        let usage = uses.entry((cluster, &grant.role)).or_default();
         match grant.access {
             Access::ReadOnly => {
                 usage.read_only.insert(name.clone());

@@ -16,8 +16,7 @@ use super::background::unnoticed;
 use super::directory::{self, Contents, DirectoryFault, TextFile};
 use super::sealed::{SealError, Sealed};
 use super::secret_file::{read_certificate, read_secret};
-use crate::identity::certificate::TrustError;
-use crate::in_force::InForce;
+use crate::in_force::{InForce, NotInForce};
 
 /// A policy of this size takes so long that the cores would feel it, bytes.
 const LARGE: u64 = 32 * 1024 * 1024;
@@ -42,7 +41,7 @@ pub enum LoadFault {
     #[error(transparent)]
     Seal(#[from] SealError),
     #[error(transparent)]
-    Trust(#[from] TrustError),
+    Trust(#[from] NotInForce),
 }
 
 impl LoadFault {

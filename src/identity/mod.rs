@@ -14,3 +14,4 @@ pub mod certificate;
 pub mod oauthbearer;
 pub mod scram;
 pub mod token;
+pub mod webhook;

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use postern_policy::model::Asked;
+
 use crate::audit::Reason;
 use crate::identity::scram::ScramError;
 use crate::wire::error::Report;
@@ -22,13 +24,27 @@ pub struct Denial {
 }
 
 /// The client's own words, as far as the texts repeat them. Never more than was sent.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Said<'a> {
     pub user: &'a str,
     pub database: &'a str,
     /// As PostgreSQL shows it: an address, or `[local]`.
     pub host: &'a str,
     pub tls: bool,
+    /// What the rule asked for beside a certificate.
+    pub asked: Asked,
+}
+
+impl Default for Said<'_> {
+    fn default() -> Self {
+        Self {
+            user: "",
+            database: "",
+            host: "",
+            tls: false,
+            asked: Asked::Nothing,
+        }
+    }
 }
 
 impl Denial {
@@ -87,6 +103,7 @@ impl Denial {
             database,
             host,
             tls,
+            asked,
         } = said;
         let encryption = if tls { "SSL encryption" } else { "no encryption" };
         match reason {
@@ -132,11 +149,46 @@ impl Denial {
                 S::InvalidAuthorization,
                 format!("certificate authentication failed for user \"{user}\""),
             ),
-            R::ScramFailed | R::IdentityUnknown => Self::new(
-                reason,
-                S::InvalidPassword,
-                format!("password authentication failed for user \"{user}\""),
-            ),
+            R::ScramFailed
+            | R::IdentityUnknown
+            | R::TokenMalformed
+            | R::TokenOversize
+            | R::TokenAlgorithmNotAllowed
+            | R::TokenTypeNotAllowed
+            | R::TokenIssuerUnknown
+            | R::TokenUnknownKey
+            | R::TokenSignatureInvalid
+            | R::TokenWrongAudience
+            | R::TokenExpired
+            | R::TokenNotYetValid
+            | R::TokenTooOld
+            | R::TokenClaimMissing
+            | R::TokenSubjectInvalid
+            | R::TokenIdMissing
+            | R::TokenBindingUnsupported
+            | R::TokenBindingMissing
+            | R::TokenBindingMismatch
+            | R::TokenRevoked
+            | R::TokenReplayed
+            | R::TokenReplayStoreFull
+            | R::TokenTooManyClaims
+            | R::TokenDiscovery
+            | R::SubjectUnknown
+            | R::SubjectAmbiguous
+            | R::ProviderUnavailable
+            | R::PasswordEmpty
+            | R::WebhookDenied => match asked {
+                Asked::OauthBearer => Self::new(
+                    reason,
+                    S::InvalidAuthorization,
+                    format!("OAuth bearer authentication failed for user \"{user}\""),
+                ),
+                Asked::Nothing | Asked::Scram | Asked::TokenAsPassword | Asked::PasswordForWebhook => Self::new(
+                    reason,
+                    S::InvalidPassword,
+                    format!("password authentication failed for user \"{user}\""),
+                ),
+            },
             R::IdentityMismatch
             | R::NoGrant
             | R::DeniedByRule
@@ -148,6 +200,11 @@ impl Denial {
             | R::Expired
             | R::ProofMissing
             | R::KeyBoundProofMissing
+            | R::ClaimsNotMet
+            | R::CertificateNotMet
+            | R::TokenTooOldForGrant
+            | R::TenantUnknown
+            | R::ClaimMissing
             | R::ReplicationNotGranted
             | R::PolicyChanged => Self::new(
                 reason,
@@ -208,8 +265,17 @@ impl Denial {
             | R::CancelNoMatch
             | R::CancelRateLimited
             | R::CancelFailed
-            | R::TokenDiscovery => Self::new(reason, S::ProtocolViolation, "the connection cannot be served"),
+            | R::OauthbearerMalformed => Self::new(reason, S::ProtocolViolation, "the connection cannot be served"),
         }
+    }
+
+    /// Whether it is the token, or what it says, that is not good: told by the words for that.
+    pub fn is_about_the_token(&self) -> bool {
+        let said = Said {
+            asked: Asked::OauthBearer,
+            ..Said::default()
+        };
+        Self::of(self.reason, said).message.starts_with("OAuth bearer")
     }
 
     /// The ErrorResponse.
@@ -230,6 +296,7 @@ mod tests {
         database: "d",
         host: "10.0.0.1",
         tls: false,
+        asked: Asked::Scram,
     };
 
     #[test]
@@ -252,6 +319,11 @@ mod tests {
             Reason::Expired,
             Reason::ProofMissing,
             Reason::KeyBoundProofMissing,
+            Reason::ClaimsNotMet,
+            Reason::CertificateNotMet,
+            Reason::TokenTooOldForGrant,
+            Reason::TenantUnknown,
+            Reason::ClaimMissing,
             Reason::ReplicationNotGranted,
             Reason::IdentityMismatch,
         ] {

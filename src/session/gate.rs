@@ -3,25 +3,30 @@
 use std::collections::VecDeque;
 use std::fmt::Display;
 
+use postern_policy::model::Asked;
 use zeroize::Zeroizing;
 
 use crate::audit::{Outcome, Reason, SessionId};
 use crate::identity::certificate::fingerprint;
 use crate::identity::scram;
+use crate::identity::webhook::Answer;
 use crate::time::Mono;
 use crate::wire::assemble::Assembler;
 use crate::wire::parameters::StartupParameters;
 use crate::wire::sqlstate::SqlState;
 use crate::wire::tag::frontend;
-use crate::wire::{WireError, backend};
+use crate::wire::{WireError, authentication, backend};
 
 use super::attempt::{ClientTls, Draft, Entrance};
 use super::denial::{Denial, Said};
 use super::entry::Entry;
 use super::negotiation::{Negotiation, Next};
 use super::order::Order;
-use super::proof::{Claim, SaslFinal, SaslInitial, SaslStep};
+use super::proof::{Claim, Shown};
+use super::scram::{self as scram_stage, SaslFinal, SaslInitial, SaslStep};
 use super::surroundings::Surroundings;
+use super::token::{self, AwaitKeys, Failed, OauthDummy, OauthInitial, OauthStep, TokenStep};
+use super::webhook::AwaitAnswer;
 
 /// A connection that is trying to get in.
 pub struct Gate {
@@ -34,6 +39,8 @@ pub struct Gate {
     pub(super) to_server: Zeroizing<Vec<u8>>,
     pub(super) orders: VecDeque<Order>,
     deadline: Mono,
+    /// Before this moment no refusal is told, so that its time tells nothing of its reason.
+    answer_at: Mono,
 }
 
 /// What is awaited. A step takes the stage out and puts the next one in; what fails leaves [`Stage::Finished`].
@@ -44,11 +51,28 @@ enum Stage {
     ExpectClientTls(Negotiation, Mono),
     ExpectSaslInitial(Box<SaslInitial>),
     ExpectSaslFinal(Box<SaslFinal>),
+    /// AuthenticationCleartextPassword is sent: a token, or a password for a webhook.
+    ExpectPassword(Box<Claim>),
+    ExpectOauthInitial(Box<OauthInitial>),
+    ExpectOauthDummy(Box<OauthDummy>),
+    /// A token issuer is asked for its keys.
+    AwaitKeys(Box<AwaitKeys>),
+    /// A webhook is asked.
+    AwaitAnswer(Box<AwaitAnswer>),
+    /// Refused, and not told yet.
+    Refusing(Box<Refusal>),
     /// Permitted; the server's half is under way.
     Entering(Box<Entry>),
     /// A CancelRequest is on its way.
     Cancelling,
     Finished,
+}
+
+/// What is told once it is time.
+enum Refusal {
+    Error(Outcome, Denial),
+    /// The JSON of a failed OAUTHBEARER first, and the error behind the client's answer to it.
+    Challenge(Vec<u8>, OauthDummy),
 }
 
 /// SASL messages are capped by the mechanism itself; the mechanism's name and two lengths come on top.
@@ -67,6 +91,7 @@ impl Gate {
             to_server: Zeroizing::default(),
             orders: VecDeque::new(),
             deadline,
+            answer_at: Mono(0),
         }
     }
 
@@ -80,13 +105,19 @@ impl Gate {
                 Stage::ExpectInitial(negotiation) => self.initial(around, negotiation, &mut assembler, input),
                 Stage::ExpectSaslInitial(stage) => self.sasl_initial(around, stage, &mut assembler, input),
                 Stage::ExpectSaslFinal(stage) => self.sasl_final(around, stage, &mut assembler, input),
-                Stage::ExpectClientTls(..) | Stage::Entering(_) | Stage::Cancelling | Stage::Finished => Ok(stage),
+                Stage::ExpectPassword(claim) => self.password(around, claim, &mut assembler, input),
+                Stage::ExpectOauthInitial(stage) => self.oauth_initial(around, stage, &mut assembler, input),
+                Stage::ExpectOauthDummy(stage) => self.oauth_dummy(around, stage, &mut assembler, input),
+                Stage::ExpectClientTls(..)
+                | Stage::AwaitKeys(_)
+                | Stage::AwaitAnswer(_)
+                | Stage::Refusing(_)
+                | Stage::Entering(_)
+                | Stage::Cancelling
+                | Stage::Finished => Ok(stage),
             };
             self.input = assembler;
-            match next {
-                Ok(next) => self.stage = next,
-                Err(denial) => self.deny(around, &denial),
-            }
+            self.go_on(around, next);
         }
     }
 
@@ -124,7 +155,17 @@ impl Gate {
             Stage::ExpectInitial(_)
             | Stage::ExpectClientTls(..)
             | Stage::ExpectSaslInitial(_)
-            | Stage::ExpectSaslFinal(_) => self.abandon(around, Reason::ClientClosed),
+            | Stage::ExpectSaslFinal(_)
+            | Stage::ExpectPassword(_)
+            | Stage::ExpectOauthInitial(_)
+            | Stage::AwaitKeys(_)
+            | Stage::AwaitAnswer(_) => self.abandon(around, Reason::ClientClosed),
+            // It does not wait for what it would hear; the record has it all the same.
+            Stage::ExpectOauthDummy(dummy) => self.abandon_as(around, dummy.outcome, dummy.denial.reason),
+            Stage::Refusing(refusal) => {
+                let (outcome, reason) = refusal.outcome();
+                self.abandon_as(around, outcome, reason);
+            }
             Stage::Entering(entry) => self.entering(around, entry, Entry::abandoned),
             Stage::Cancelling => self.stage = Stage::Cancelling,
             Stage::Finished => {}
@@ -139,10 +180,17 @@ impl Gate {
         match std::mem::replace(&mut self.stage, Stage::Finished) {
             // Before the StartupMessage is complete PostgreSQL says nothing either.
             Stage::ExpectInitial(_) | Stage::ExpectClientTls(..) => self.abandon(around, Reason::StartupTimeout),
-            Stage::ExpectSaslInitial(_) | Stage::ExpectSaslFinal(_) => {
+            Stage::ExpectSaslInitial(_)
+            | Stage::ExpectSaslFinal(_)
+            | Stage::ExpectPassword(_)
+            | Stage::ExpectOauthInitial(_)
+            | Stage::ExpectOauthDummy(_) => {
                 let denial = Denial::of(Reason::AuthenticationTimeout, Said::default());
                 self.deny_as(around, Outcome::Abandoned, &denial);
             }
+            Stage::AwaitKeys(stage) => self.deny(around, &stage.timed_out()),
+            Stage::AwaitAnswer(stage) => self.deny(around, &stage.timed_out()),
+            Stage::Refusing(refusal) => self.refuse_now(around, *refusal),
             Stage::Entering(entry) => self.entering(around, entry, Entry::time_out),
             Stage::Cancelling => self.finish_cancel(around, Reason::CancelFailed),
             Stage::Finished => {}
@@ -154,8 +202,18 @@ impl Gate {
         match std::mem::replace(&mut self.stage, Stage::Finished) {
             // As when time runs out: before the StartupMessage is complete nothing is said.
             Stage::ExpectInitial(_) | Stage::ExpectClientTls(..) => self.abandon(around, Reason::Draining),
-            Stage::ExpectSaslInitial(_) | Stage::ExpectSaslFinal(_) => {
+            Stage::ExpectSaslInitial(_)
+            | Stage::ExpectSaslFinal(_)
+            | Stage::ExpectPassword(_)
+            | Stage::ExpectOauthInitial(_)
+            | Stage::ExpectOauthDummy(_)
+            | Stage::AwaitKeys(_)
+            | Stage::AwaitAnswer(_) => {
                 self.deny(around, &Denial::of(Reason::Draining, Said::default()));
+            }
+            Stage::Refusing(refusal) => {
+                let (outcome, denial) = refusal.into_denial();
+                self.deny_as(around, outcome, &denial);
             }
             Stage::Entering(entry) => self.entering(around, entry, Entry::stopped),
             Stage::Cancelling => self.finish_cancel(around, Reason::CancelFailed),
@@ -168,6 +226,31 @@ impl Gate {
         if matches!(self.stage, Stage::Cancelling) {
             self.draft.fill().target = target;
             self.finish_cancel(around, reason);
+        }
+    }
+
+    /// The keys that [`Order::FetchKeys`] asked for are as new as they will be for now.
+    pub fn handle_keys_fetched(&mut self, around: &mut dyn Surroundings) {
+        match std::mem::replace(&mut self.stage, Stage::Finished) {
+            Stage::AwaitKeys(stage) => {
+                let step = stage.fetched(self, around);
+                let next = self.token_step(around, step);
+                self.go_on(around, next);
+            }
+            other => self.stage = other,
+        }
+    }
+
+    /// What the webhook that [`Order::AskWebhook`] asked has answered.
+    pub fn handle_answer(&mut self, around: &mut dyn Surroundings, answer: Answer) {
+        match std::mem::replace(&mut self.stage, Stage::Finished) {
+            Stage::AwaitAnswer(stage) => {
+                let answered = stage.answered(self, answer);
+                self.draft.proof_given(around.now());
+                let next = answered.and_then(|(claim, shown)| self.enter(around, claim, shown));
+                self.go_on(around, next);
+            }
+            other => self.stage = other,
         }
     }
 
@@ -253,7 +336,12 @@ impl Gate {
     pub fn reads_client(&self) -> bool {
         matches!(
             self.stage,
-            Stage::ExpectInitial(_) | Stage::ExpectSaslInitial(_) | Stage::ExpectSaslFinal(_)
+            Stage::ExpectInitial(_)
+                | Stage::ExpectSaslInitial(_)
+                | Stage::ExpectSaslFinal(_)
+                | Stage::ExpectPassword(_)
+                | Stage::ExpectOauthInitial(_)
+                | Stage::ExpectOauthDummy(_)
         )
     }
 
@@ -332,11 +420,15 @@ impl Gate {
         let claim = Claim::new(self, around, &message)?;
         self.deadline = around.now().after_millis(self.entrance.authentication_timeout);
         self.draft.proof_asked(around.now());
-        if !claim.needs_scram() {
-            return self.enter(around, claim, None);
-        }
-        let stage = claim.ask_for_scram(self)?;
-        Ok(Stage::ExpectSaslInitial(Box::new(stage)))
+        Ok(match claim.asks() {
+            Asked::Nothing => return self.enter(around, claim, Shown::Nothing),
+            Asked::Scram => Stage::ExpectSaslInitial(Box::new(scram_stage::ask(claim, self))),
+            Asked::OauthBearer => Stage::ExpectOauthInitial(Box::new(token::ask_for_oauth(claim, self))),
+            Asked::TokenAsPassword | Asked::PasswordForWebhook => {
+                token::ask_for_password(self);
+                Stage::ExpectPassword(Box::new(claim))
+            }
+        })
     }
 
     fn sasl_initial(
@@ -346,7 +438,7 @@ impl Gate {
         assembler: &mut Assembler,
         input: &mut &[u8],
     ) -> Result<Stage, Denial> {
-        let Some(body) = take_password_message(assembler, input)? else {
+        let Some(body) = take_password_message(assembler, input, MAX_SASL_MESSAGE)? else {
             return Ok(Stage::ExpectSaslInitial(stage));
         };
         Ok(match stage.answer(self, around, body)? {
@@ -362,12 +454,104 @@ impl Gate {
         assembler: &mut Assembler,
         input: &mut &[u8],
     ) -> Result<Stage, Denial> {
-        let Some(body) = take_password_message(assembler, input)? else {
+        let Some(body) = take_password_message(assembler, input, MAX_SASL_MESSAGE)? else {
             return Ok(Stage::ExpectSaslFinal(stage));
         };
-        let (claim, verified) = stage.judge(self, body)?;
+        let (claim, proven) = stage.judge(self, body)?;
         self.draft.proof_given(around.now());
-        self.enter(around, claim, Some(verified))
+        self.enter(around, claim, Shown::Scram(proven))
+    }
+
+    fn password(
+        &mut self,
+        around: &mut dyn Surroundings,
+        claim: Box<Claim>,
+        assembler: &mut Assembler,
+        input: &mut &[u8],
+    ) -> Result<Stage, Denial> {
+        let Some(body) = take_password_message(assembler, input, token::MAX_MESSAGE)? else {
+            return Ok(Stage::ExpectPassword(claim));
+        };
+        if claim.asks() == Asked::PasswordForWebhook {
+            let (stage, question) = AwaitAnswer::ask(*claim, self, body)?;
+            self.orders.push_back(Order::AskWebhook {
+                provider: stage.provider().clone(),
+                question,
+            });
+            return Ok(Stage::AwaitAnswer(Box::new(stage)));
+        }
+        let step = token::password(*claim, self, around, body)?;
+        self.token_step(around, step)
+    }
+
+    fn oauth_initial(
+        &mut self,
+        around: &mut dyn Surroundings,
+        stage: Box<OauthInitial>,
+        assembler: &mut Assembler,
+        input: &mut &[u8],
+    ) -> Result<Stage, Denial> {
+        let Some(body) = take_password_message(assembler, input, token::MAX_MESSAGE)? else {
+            return Ok(Stage::ExpectOauthInitial(stage));
+        };
+        match stage.answer(self, around, body)? {
+            OauthStep::Initial(stage) => Ok(Stage::ExpectOauthInitial(Box::new(stage))),
+            OauthStep::Token(step) => self.token_step(around, step),
+        }
+    }
+
+    fn oauth_dummy(
+        &mut self,
+        around: &mut dyn Surroundings,
+        stage: Box<OauthDummy>,
+        assembler: &mut Assembler,
+        input: &mut &[u8],
+    ) -> Result<Stage, Denial> {
+        let Some(body) = take_password_message(assembler, input, MAX_SASL_MESSAGE)? else {
+            return Ok(Stage::ExpectOauthDummy(stage));
+        };
+        let (outcome, denial) = stage.answered(body);
+        self.deny_as(around, outcome, &denial);
+        Ok(Stage::Finished)
+    }
+
+    fn token_step(&mut self, around: &mut dyn Surroundings, step: TokenStep) -> Result<Stage, Denial> {
+        match step {
+            TokenStep::Shown(claim, shown) => {
+                self.draft.proof_given(around.now());
+                let challenge = token::challenge(&claim);
+                // What is wrong with what the token says is answered as any token that is not good.
+                match (self.enter(around, claim, shown), challenge) {
+                    (Err(denial), Some(challenge)) if denial.is_about_the_token() => {
+                        let outcome = Outcome::Denied;
+                        Ok(self.refuse(around, Refusal::Challenge(challenge, OauthDummy { outcome, denial })))
+                    }
+                    (next, _) => next,
+                }
+            }
+            TokenStep::NeedKeys(stage, provider) => {
+                self.orders.push_back(Order::FetchKeys { provider });
+                Ok(Stage::AwaitKeys(Box::new(stage)))
+            }
+            TokenStep::Failed(failed) => Ok(self.failed(around, failed)),
+        }
+    }
+
+    fn failed(&mut self, around: &dyn Surroundings, failed: Failed) -> Stage {
+        let Failed {
+            outcome,
+            denial,
+            challenge,
+        } = failed;
+        let refusal = match challenge {
+            Some(json) => Refusal::Challenge(json, OauthDummy { outcome, denial }),
+            None => Refusal::Error(outcome, denial),
+        };
+        // A client that only asks where to get a token has shown nothing that time could tell of.
+        match outcome {
+            Outcome::Discovery => self.tell(around, refusal),
+            _ => self.refuse(around, refusal),
+        }
     }
 
     /// The proof is good: decide, count, record, and start on the server's side.
@@ -375,9 +559,9 @@ impl Gate {
         &mut self,
         around: &mut dyn Surroundings,
         claim: Claim,
-        scram: Option<super::proof::ScramProven>,
+        shown: Shown,
     ) -> Result<Stage, Denial> {
-        let entry = claim.decide(self, around, scram)?;
+        let entry = claim.decide(self, around, shown)?;
         self.deadline = entry.deadline();
         Ok(Stage::Entering(Box::new(entry)))
     }
@@ -410,6 +594,45 @@ impl Gate {
         self.entrance.host()
     }
 
+    /// No refusal is told before this moment.
+    pub(super) fn answer_no_earlier_than(&mut self, at: Mono) {
+        self.answer_at = at;
+    }
+
+    fn go_on(&mut self, around: &dyn Surroundings, next: Result<Stage, Denial>) {
+        self.stage = match next {
+            Ok(next) => next,
+            Err(denial) => self.refuse(around, Refusal::Error(Outcome::Denied, denial)),
+        };
+    }
+
+    /// Tells the refusal, or waits until it is time.
+    fn refuse(&mut self, around: &dyn Surroundings, refusal: Refusal) -> Stage {
+        if around.now() < self.answer_at {
+            self.deadline = self.answer_at;
+            return Stage::Refusing(Box::new(refusal));
+        }
+        self.tell(around, refusal)
+    }
+
+    fn refuse_now(&mut self, around: &dyn Surroundings, refusal: Refusal) {
+        self.stage = self.tell(around, refusal);
+    }
+
+    fn tell(&mut self, around: &dyn Surroundings, refusal: Refusal) -> Stage {
+        match refusal {
+            Refusal::Error(outcome, denial) => {
+                self.deny_as(around, outcome, &denial);
+                Stage::Finished
+            }
+            Refusal::Challenge(json, dummy) => {
+                authentication::encode_sasl_continue(&mut self.to_client, &json);
+                self.deadline = around.now().after_millis(self.entrance.authentication_timeout);
+                Stage::ExpectOauthDummy(Box::new(dummy))
+            }
+        }
+    }
+
     fn deny(&mut self, around: &dyn Surroundings, denial: &Denial) {
         self.deny_as(around, Outcome::Denied, denial);
     }
@@ -440,11 +663,28 @@ impl Gate {
     }
 }
 
+impl Refusal {
+    fn outcome(&self) -> (Outcome, Reason) {
+        match self {
+            Self::Error(outcome, denial) => (*outcome, denial.reason),
+            Self::Challenge(_, dummy) => (dummy.outcome, dummy.denial.reason),
+        }
+    }
+
+    fn into_denial(self) -> (Outcome, Denial) {
+        match self {
+            Self::Error(outcome, denial) => (outcome, denial),
+            Self::Challenge(_, dummy) => (dummy.outcome, dummy.denial),
+        }
+    }
+}
+
 fn take_password_message<'a, 'b: 'a>(
     assembler: &'a mut Assembler,
     input: &mut &'b [u8],
+    longest: u32,
 ) -> Result<Option<&'a [u8]>, Denial> {
-    let most = |tag| (tag == frontend::PASSWORD).then_some(MAX_SASL_MESSAGE);
+    let most = |tag| (tag == frontend::PASSWORD).then_some(longest);
     let all: &'b [u8] = input;
     match assembler.take_message(all, most) {
         Ok(taken) => {

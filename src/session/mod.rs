@@ -9,6 +9,7 @@
 //! [`Gate::take_to_server`] give, then carry out every order of [`Gate::poll_order`], then ask [`Gate::deadline`]. After
 //! [`Order::Close`] nothing may be called any more; after [`Order::Relay`] only the passage it carries.
 
+mod assertion;
 mod attempt;
 mod denial;
 mod entry;
@@ -17,17 +18,21 @@ mod negotiation;
 mod order;
 mod passage;
 mod proof;
+mod scram;
 mod standing;
 mod surroundings;
 mod terms;
+mod token;
+mod webhook;
 
+pub use assertion::reason_name;
 pub use attempt::{ClientTls, Entrance, TlsMode};
 pub use denial::Denial;
 pub use gate::Gate;
 pub use order::Order;
 pub use passage::{Passage, Verdict};
-pub use standing::Standing;
-pub use surroundings::{NoRoute, Route, Surroundings};
+pub use standing::{Expiry, Standing};
+pub use surroundings::{NoRoute, Route, Spent, Surroundings};
 pub use terms::Terms;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a gate asks of the core that drives it.
 
 use crate::audit::{Attempt, End, Name};
+use crate::identity::webhook::Question;
 
 use super::passage::Passage;
 
@@ -18,6 +19,10 @@ pub enum Order {
     DeriveKeys { salt: Vec<u8>, iterations: u32 },
     /// The server refused the role: read its secret again; the answer is `handle_credential_read`.
     ReadCredential { cluster: Name, role: Name },
+    /// Fetch the keys of this token issuer again, if that has not just been done; the answer is `handle_keys_fetched`.
+    FetchKeys { provider: Name },
+    /// Ask this webhook; the answer is `handle_answer`.
+    AskWebhook { provider: Name, question: Box<Question> },
     /// Write the record of this attempt. With `tell`, the gate waits for `handle_recorded`.
     RecordAttempt { attempt: Box<Attempt>, tell: bool },
     /// Write the end record of a session that never came to its relay.

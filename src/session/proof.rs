@@ -1,28 +1,31 @@
-//! From the StartupMessage to the proof: which rule holds, what it asks for, and who was found.
+//! From the StartupMessage to the permit: which rule holds, what it asks for, and who was found. `scram`, `token` and
+//! `webhook` have the conversations between.
 
+use postern_policy::attributes::NONE;
 use postern_policy::authenticate::Arrival;
 use postern_policy::decide::{Facts, Permit, Proofs, Refusal, Replication};
-use postern_policy::id::IdentityId;
-use postern_policy::model::{Access, Method};
+use postern_policy::id::{GroupId, IdentityId};
+use postern_policy::model::{Access, Asked, Method};
+use postern_policy::template::{Part, Values, render};
 use postern_policy::view::GrantView;
 
-use crate::audit::{Name, Outcome, Reason, ScramProof};
-use crate::identity::certificate::{self, CertificateRefusal};
-use crate::identity::scram::NONCE_BYTES;
-use crate::identity::scram::server::{self, Against, Binding, ExpectClientFinal, Verified};
+use crate::audit::{Name, Outcome, Reason, ScramProof, TokenProof};
+use crate::identity::certificate::{self, CertificateRefusal, fingerprint};
+use crate::identity::token::OneTime;
 use crate::in_force::InForce;
 use crate::time::Utc;
-use crate::wire::authentication::{self, SaslInitialResponse};
 use crate::wire::initial::{ProtocolVersion, StartupMessage};
 use crate::wire::parameters::{self, ParameterFault, StartupParameters, same_setting};
 use crate::wire::sqlstate::SqlState;
 
+use super::assertion::{Assertion, Meaning};
 use super::denial::{Denial, Said};
 use super::entry::{Entry, Permitted, name};
 use super::gate::Gate;
 use super::order::Order;
-use super::standing::{Standing, earliest};
-use super::surroundings::{NoRoute, Surroundings};
+use super::scram::ScramProven;
+use super::standing::{Evidence, Standing, Told, earliest};
+use super::surroundings::{NoRoute, Spent, Surroundings};
 use super::terms::Terms;
 
 /// What the client claims, and the authentication rule that says how to prove it.
@@ -30,30 +33,20 @@ pub(super) struct Claim {
     pub parameters: StartupParameters,
     pub spoken: ProtocolVersion,
     method: Method,
-    scram_iterations: u32,
+    pub(super) scram_iterations: u32,
+    /// Providers whose word counts, by name; none: any issuer's.
+    providers: Vec<Name>,
+    /// Where OAUTHBEARER sends clients: discovery document and scope.
+    pub(super) discovery: Option<(String, String)>,
     host: String,
     tls: bool,
 }
 
-/// AuthenticationSASL is sent.
-pub(super) struct SaslInitial {
-    claim: Claim,
-    /// Named already, by a response without data; only the client's first message is awaited.
-    mechanism: Option<Vec<u8>>,
-}
-
-/// The server's first SCRAM message is sent.
-pub(super) struct SaslFinal {
-    claim: Claim,
-    /// Whether the name has a verifier. The conversation is the same either way; only the record tells.
-    known: bool,
-    conversation: ExpectClientFinal,
-}
-
-/// A SCRAM proof that was good, and the last message of its conversation, still owed to the client.
-pub(super) struct ScramProven {
-    pub verified: Verified,
-    pub server_final: Vec<u8>,
+/// What the client has shown beside a certificate.
+pub(super) enum Shown {
+    Nothing,
+    Scram(ScramProven),
+    Provider(Assertion),
 }
 
 impl Claim {
@@ -80,46 +73,55 @@ impl Claim {
             database: parameters.database(),
             host: &host,
             tls,
+            asked: Asked::Nothing,
         };
-        let Some(rule) = in_force.snapshot.authentication_rule(&arrival) else {
+        let snapshot = &in_force.snapshot;
+        let Some(rule) = snapshot.authentication_rule(&arrival) else {
             return Err(Denial::of(Reason::NoAuthenticationRule, said));
         };
         gate.draft.fill().rule = Some(Name::from(rule.name));
-        let (method, scram_iterations) = (rule.method, rule.scram_iterations);
+        gate.answer_no_earlier_than(around.now().after_millis(u64::from(rule.answer_floor)));
+        let provider = |id| snapshot.provider_name(id).map(Name::from);
+        let discovery = rule.discovery.and_then(|id| {
+            let rules = &in_force.issuers.by_id(id)?.rules;
+            Some((rules.discovery_url()?, rules.scope.clone()))
+        });
         let claim = Self {
             spoken: message.version.spoken(),
-            method,
-            scram_iterations,
+            method: rule.method,
+            scram_iterations: rule.scram_iterations,
+            providers: rule.providers().filter_map(provider).collect(),
+            discovery,
             tls,
             host: host.clone(),
             parameters,
         };
-        match method {
-            Method::Reject => Err(claim.denial(Reason::MethodReject)),
-            Method::Certificate | Method::CertificateAndScram => {
-                claim.judge_certificate(gate, &in_force, around.utc()).map(drop)?;
-                Ok(claim)
-            }
-            Method::ScramSha256 => Ok(claim),
+        if claim.method == Method::Reject {
+            return Err(claim.denial(Reason::MethodReject));
         }
+        // No listener, and no rule, may have a token or a password sent in clear.
+        if claim.method.needs_tls() && !claim.tls {
+            return Err(claim.denial(Reason::TlsRequired));
+        }
+        if claim.method.uses_certificates() {
+            claim.judge_certificate(gate, &in_force, around.utc()).map(drop)?;
+        }
+        Ok(claim)
     }
 
-    pub fn needs_scram(&self) -> bool {
-        matches!(self.method, Method::ScramSha256 | Method::CertificateAndScram)
+    /// What the rule asks for beside a certificate.
+    pub fn asks(&self) -> Asked {
+        self.method.asks()
     }
 
-    fn needs_certificate(&self) -> bool {
-        matches!(self.method, Method::Certificate | Method::CertificateAndScram)
+    /// Whether the word of this provider counts under the rule.
+    pub fn takes(&self, provider: &str) -> bool {
+        self.providers.is_empty() || self.providers.iter().any(|named| **named == *provider)
     }
 
-    /// Offers the mechanisms: PLUS only under TLS, and only where the certificate sent can be bound to.
-    pub fn ask_for_scram(self, gate: &mut Gate) -> Result<SaslInitial, Denial> {
-        let mechanisms = server::mechanisms(binding(gate));
-        authentication::encode_sasl(&mut gate.to_client, mechanisms);
-        Ok(SaslInitial {
-            claim: self,
-            mechanism: None,
-        })
+    /// The one provider that the rule names.
+    pub fn provider(&self) -> Option<&Name> {
+        self.providers.first()
     }
 
     pub fn said(&self) -> Said<'_> {
@@ -128,6 +130,7 @@ impl Claim {
             database: self.parameters.database(),
             host: &self.host,
             tls: self.tls,
+            asked: self.asks(),
         }
     }
 
@@ -145,18 +148,14 @@ impl Claim {
     }
 
     /// Resolves every proof on the policy in force now, decides, counts the session, and starts towards the server.
-    pub fn decide(
-        self,
-        gate: &mut Gate,
-        around: &mut dyn Surroundings,
-        scram: Option<ScramProven>,
-    ) -> Result<Entry, Denial> {
+    pub fn decide(self, gate: &mut Gate, around: &mut dyn Surroundings, shown: Shown) -> Result<Entry, Denial> {
         let in_force = around.in_force();
         let utc = around.utc();
         let started = around.now();
         gate.draft.policy(&in_force);
-        let found = self.resolve(gate, &in_force, utc, scram.as_ref())?;
-        let permit = self.permit(gate, &in_force, utc, &found);
+        let found = self.resolve(gate, &in_force, utc, &shown)?;
+        let facts = self.facts(gate, &found, &shown, utc);
+        let permit = self.permit(gate, &in_force, &facts);
         let took = around.now().0.saturating_sub(started.0);
         around.decided(permit.is_ok(), took);
         gate.draft.micros().decision = Some(took / 1_000);
@@ -169,31 +168,41 @@ impl Claim {
         let route = around
             .route(&in_force, &permit)
             .map_err(|nowhere| self.denial(route_reason(nowhere)))?;
-        let identity = snapshot.identity_name(permit.identity());
-        if !around.enter(identity, grant.name(), permit.limits().sessions) {
+        let fill = Fill {
+            facts: &facts,
+            identity: &found.name,
+            application_name: self.parameters.application_name().unwrap_or_default(),
+        };
+        let settings = self.settings(grant, &fill, route.postern_settings)?;
+        let server_database = self.server_database(grant, &fill)?;
+        if !around.enter(&found.name, grant.name(), permit.limits().sessions) {
             return Err(self.denial(Reason::TooManySessions));
         }
-        let settings = self.settings(grant, identity, route.postern_settings);
+        self.spend(around, found.once.as_ref())?;
         let terms = around.terms(Terms {
-            identity: name(identity),
+            identity: name(&found.name),
             grant: name(grant.name()),
             role: name(grant.role()),
             cluster: name(cluster.name()),
             user: name(self.parameters.user()),
             database: name(self.parameters.database()),
+            server_database: name(&server_database),
             limits: permit.limits(),
+            on_expiry: grant.on_expiry(),
+            expiry_notice: grant.expiry_notice(),
         });
+        let (scram, assertion) = match shown {
+            Shown::Nothing => (None, None),
+            Shown::Scram(proven) => (Some(proven), None),
+            Shown::Provider(assertion) => (None, Some(assertion)),
+        };
         let standing = Standing {
             session: gate.entrance.session,
             terms,
             source: gate.entrance.source(),
             proofs: found.proofs,
             replication: self.replication(),
-            chain: gate
-                .tls
-                .as_mut()
-                .filter(|_| found.proofs.certificate)
-                .map(|tls| Box::new(std::mem::take(&mut tls.chain))),
+            evidence: evidence(gate, &found, assertion),
             generation: permit.generation(),
             recheck_at: earliest(found.recheck_at, permit.recheck_at()),
         };
@@ -216,63 +225,80 @@ impl Claim {
         ))
     }
 
-    fn resolve(
-        &self,
-        gate: &mut Gate,
-        in_force: &InForce,
-        utc: Utc,
-        scram: Option<&ScramProven>,
-    ) -> Result<Found, Denial> {
+    /// The one identity that every proof stands for.
+    fn resolve(&self, gate: &mut Gate, in_force: &InForce, utc: Utc, shown: &Shown) -> Result<Found, Denial> {
         let snapshot = &in_force.snapshot;
-        let by_scram = match scram {
-            Some(_) => {
+        let judged = match self.method.uses_certificates() {
+            true => Some(self.judge_certificate(gate, in_force, utc)?),
+            false => None,
+        };
+        let meaning = match shown {
+            Shown::Provider(assertion) => Some(self.judge_assertion(gate, in_force, assertion)?),
+            Shown::Nothing | Shown::Scram(_) => None,
+        };
+        let by_other = match shown {
+            Shown::Nothing => None,
+            Shown::Scram(_) => {
                 let identity = snapshot.identity_by_name(self.parameters.user());
                 Some(identity.ok_or_else(|| self.denial(Reason::IdentityUnknown))?)
             }
-            None => None,
-        };
-        let judged = if self.needs_certificate() {
-            Some(self.judge_certificate(gate, in_force, utc)?)
-        } else {
-            None
+            Shown::Provider(_) => meaning.as_ref().map(|meaning| meaning.identity),
         };
         let by_certificate = judged.as_ref().map(certificate::Judged::identity);
-        let record = gate.draft.fill();
-        record.proofs.certificate = by_certificate.is_some();
-        record.proofs.scram = scram.map(|proven| match proven.verified.channel_bound() {
-            true => ScramProof::Plus,
-            false => ScramProof::Plain,
-        });
-        let identity = match (by_scram, by_certificate) {
+        let proofs = proofs(by_certificate.is_some(), shown, meaning.as_ref());
+        record_proofs(gate, proofs, shown);
+        let identity = match (by_other, by_certificate) {
             (Some(one), Some(other)) if one != other => return Err(self.denial(Reason::IdentityMismatch)),
             (Some(identity), _) | (None, Some(identity)) => identity,
             (None, None) => return Err(self.denial(Reason::IdentityUnknown)),
         };
-        record.identity = Some(Name::from(snapshot.identity_name(identity)));
-        let proofs = Proofs {
-            certificate: by_certificate.is_some(),
-            scram: by_scram.is_some(),
-        };
+        let subject = meaning.as_ref().map(|meaning| meaning.subject.clone());
+        let name = snapshot.identity_name_for(identity, subject.as_deref());
+        gate.draft.fill().identity = Some(Name::from(name.as_str()));
+        let certificate_end = judged.as_ref().map(certificate::Judged::expires);
         Ok(Found {
             identity,
+            name,
+            subject,
             proofs,
-            recheck_at: judged.map(|judged| judged.recheck_at()),
+            expires: earliest(certificate_end, meaning.as_ref().and_then(|meaning| meaning.expires)),
+            token_age: meaning.as_ref().and_then(|meaning| meaning.token_age),
+            groups: meaning.as_ref().map(|meaning| meaning.groups.clone()).unwrap_or_default(),
+            once: meaning.and_then(|meaning| meaning.once),
+            recheck_at: judged.as_ref().map(certificate::Judged::recheck_at),
+            certificate: judged,
         })
     }
 
-    fn permit(&self, gate: &mut Gate, in_force: &InForce, utc: Utc, found: &Found) -> Result<Permit, Denial> {
-        let snapshot = &in_force.snapshot;
-        let facts = Facts {
+    fn judge_assertion(&self, gate: &mut Gate, in_force: &InForce, assertion: &Assertion) -> Result<Meaning, Denial> {
+        gate.draft.fill().assertion = Some(Box::new(assertion.record(in_force)));
+        assertion.judge(in_force).map_err(|reason| self.denial(reason))
+    }
+
+    fn facts<'a>(&'a self, gate: &Gate, found: &'a Found, shown: &'a Shown, utc: Utc) -> Facts<'a> {
+        Facts {
             identity: found.identity,
             proofs: found.proofs,
+            subject: found.subject.as_deref(),
+            groups: &found.groups,
+            claims: match shown {
+                Shown::Provider(assertion) => assertion.claims(),
+                Shown::Nothing | Shown::Scram(_) => &NONE,
+            },
+            certificate: found.certificate.as_ref().map_or(&NONE, |judged| judged.attributes()),
+            token_age: found.token_age,
             user: self.parameters.user(),
             database: self.parameters.database(),
             source: gate.entrance.source(),
             replication: self.replication(),
             now: utc,
-        };
+        }
+    }
+
+    fn permit(&self, gate: &mut Gate, in_force: &InForce, facts: &Facts<'_>) -> Result<Permit, Denial> {
+        let snapshot = &in_force.snapshot;
         let record = gate.draft.fill();
-        match snapshot.decide(&facts) {
+        match snapshot.decide(facts) {
             Ok(permit) => {
                 record.grant = snapshot.grant(permit.grant()).map(|grant| Name::from(grant.name()));
                 record.role = snapshot.grant(permit.grant()).map(|grant| Name::from(grant.role()));
@@ -290,6 +316,15 @@ impl Claim {
         }
     }
 
+    /// A token that counts once is used up here, for all cores at once.
+    fn spend(&self, around: &mut dyn Surroundings, once: Option<&OneTime>) -> Result<(), Denial> {
+        match once.map(|once| around.spend(once)) {
+            None | Some(Spent::Fresh) => Ok(()),
+            Some(Spent::Replayed) => Err(self.denial(Reason::TokenReplayed)),
+            Some(Spent::Full) => Err(self.denial(Reason::TokenReplayStoreFull)),
+        }
+    }
+
     fn replication(&self) -> Replication {
         match self.parameters.replication() {
             parameters::Replication::No => Replication::No,
@@ -298,10 +333,12 @@ impl Claim {
         }
     }
 
-    /// A setting that the grant fixes is the policy's to choose: a client that sends it is refused, not overridden.
+    /// A setting that the grant fixes is the policy's to choose: a client that sends it is refused, not overridden. Every
+    /// driver sends `application_name`, so that one is replaced.
     fn check_settings(&self, grant: GrantView<'_>) -> Result<(), Denial> {
         for setting in self.parameters.settings() {
-            if grant.settings().any(|(fixed, _)| same_setting(fixed, &setting.name)) {
+            let replaced = same_setting(&setting.name, APPLICATION_NAME);
+            if !replaced && grant.settings().any(|(fixed, _)| same_setting(fixed, &setting.name)) {
                 let message = format!("permission denied to set parameter \"{}\"", setting.name);
                 return Err(Denial::new(
                     Reason::StartupSettingRefused,
@@ -314,113 +351,136 @@ impl Claim {
     }
 
     /// What the server is told at start-up: the client's own settings, then what the grant fixes, then who it is.
-    fn settings(&self, grant: GrantView<'_>, identity: &str, postern_settings: bool) -> Vec<(String, String)> {
-        let own = self
-            .parameters
-            .settings()
-            .iter()
-            .map(|setting| (setting.name.clone(), setting.value.clone()));
-        let fixed = grant
-            .settings()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let mut settings: Vec<_> = own.chain(fixed).collect();
+    fn settings(
+        &self,
+        grant: GrantView<'_>,
+        fill: &Fill<'_>,
+        postern_settings: bool,
+    ) -> Result<Vec<(String, String)>, Denial> {
+        let fixes_name = grant.settings().any(|(name, _)| name == APPLICATION_NAME);
+        let own = self.parameters.settings().iter();
+        let own = own.filter(|setting| !(fixes_name && same_setting(&setting.name, APPLICATION_NAME)));
+        let mut settings: Vec<_> = own.map(|setting| (setting.name.clone(), setting.value.clone())).collect();
+        let sent = |name: &str| postern_settings || !name.starts_with("postern.");
+        for (name, value) in grant.settings().filter(|(name, _)| sent(name)) {
+            settings.push((name.to_owned(), self.filled(value, fill)?));
+        }
         if grant.access() == Access::ReadOnly {
             settings.push(("default_transaction_read_only".into(), "on".into()));
         }
         if postern_settings {
-            settings.push(("postern.identity".into(), identity.into()));
+            settings.push(("postern.identity".into(), fill.identity.into()));
         }
-        settings
+        Ok(settings)
     }
-}
 
-struct Found {
-    identity: IdentityId,
-    proofs: Proofs,
-    recheck_at: Option<Utc>,
-}
-
-impl SaslInitial {
-    /// Takes the mechanism and, unless it comes in a message of its own, the client's first message.
-    pub fn answer(self, gate: &mut Gate, around: &mut dyn Surroundings, body: &[u8]) -> Result<SaslStep, Denial> {
-        let Self { claim, mechanism } = self;
-        if let Some(mechanism) = mechanism {
-            return claim.begin_scram(gate, around, &mechanism, body).map(SaslStep::Final);
-        }
-        let response = SaslInitialResponse::decode(body)
-            .map_err(|error| Denial::protocol(format!("invalid SASLInitialResponse message: {error}")))?;
-        match response.data {
-            Some(data) => claim
-                .begin_scram(gate, around, response.mechanism, data)
-                .map(SaslStep::Final),
-            None => {
-                authentication::encode_sasl_continue(&mut gate.to_client, &[]);
-                Ok(SaslStep::Initial(Self {
-                    claim,
-                    mechanism: Some(response.mechanism.to_vec()),
-                }))
+    fn server_database(&self, grant: GrantView<'_>, fill: &Fill<'_>) -> Result<String, Denial> {
+        match grant.connect_database() {
+            None => Ok(self.parameters.database().to_owned()),
+            Some(template) => {
+                let database = self.filled(template, fill)?;
+                // As a client could not ask for such a name, a token cannot.
+                match parameters::is_name(&database) {
+                    true => Ok(database),
+                    false => Err(self.denial(Reason::TenantUnknown)),
+                }
             }
         }
     }
-}
 
-/// What SASL awaits next.
-pub(super) enum SaslStep {
-    Initial(SaslInitial),
-    Final(SaslFinal),
-}
-
-impl Claim {
-    /// Copies the verifier, or a mock's, and answers with the server's first message.
-    fn begin_scram(
-        self,
-        gate: &mut Gate,
-        around: &mut dyn Surroundings,
-        mechanism: &[u8],
-        client_first: &[u8],
-    ) -> Result<SaslFinal, Denial> {
-        let in_force = around.in_force();
-        let snapshot = &in_force.snapshot;
-        let name = self.parameters.user();
-        let stored = snapshot
-            .identity_by_name(name)
-            .and_then(|identity| snapshot.scram_verifier(identity));
-        let known = stored.is_some();
-        let against = Against::of(stored, name, around.gate_secret(), self.scram_iterations);
-        let mut nonce = [0; NONCE_BYTES];
-        around.random(&mut nonce);
-        let mut answer = Vec::new();
-        let begun = server::begin(mechanism, client_first, against, binding(gate), nonce, &mut answer);
-        let conversation = begun.map_err(|error| Denial::scram(&error, known, self.said()))?;
-        authentication::encode_sasl_continue(&mut gate.to_client, &answer);
-        Ok(SaslFinal {
-            claim: self,
-            known,
-            conversation,
-        })
-    }
-}
-
-impl SaslFinal {
-    pub fn judge(self, _gate: &mut Gate, body: &[u8]) -> Result<(Claim, ScramProven), Denial> {
-        let Self {
-            claim,
-            known,
-            conversation,
-        } = self;
-        let mut server_final = Vec::new();
-        match conversation.finish(body, &mut server_final) {
-            Ok(verified) => Ok((claim, ScramProven { verified, server_final })),
-            Err(error) => Err(Denial::scram(&error, known, claim.said())),
+    fn filled(&self, template: &str, fill: &Fill<'_>) -> Result<String, Denial> {
+        let text = render(template, fill).map_err(|_| self.denial(Reason::ClaimMissing))?;
+        match text.contains('\0') {
+            true => Err(self.denial(Reason::ClaimMissing)),
+            false => Ok(text),
         }
     }
 }
 
-fn binding(gate: &Gate) -> Binding<'_> {
-    match gate.tls.as_ref().and_then(|tls| tls.end_point.as_deref()) {
-        Some(end_point) => Binding::Offered { end_point },
-        None => Binding::None,
+const APPLICATION_NAME: &str = "application_name";
+
+/// What the places in a grant's settings are filled with.
+struct Fill<'a> {
+    facts: &'a Facts<'a>,
+    identity: &'a str,
+    application_name: &'a str,
+}
+
+impl Values for Fill<'_> {
+    fn value(&self, place: Part<'_>) -> Option<&str> {
+        match place {
+            Part::Identity => Some(self.identity),
+            Part::ApplicationName => Some(self.application_name),
+            Part::Text(_) | Part::Subject | Part::Claim(_) | Part::Unknown(_) => self.facts.value(place),
+        }
     }
+}
+
+/// Who was found, and what of the proofs the decision looks at.
+struct Found {
+    identity: IdentityId,
+    /// The identity's, with the subject in it where it is made of that.
+    name: String,
+    subject: Option<Box<str>>,
+    groups: Vec<GroupId>,
+    proofs: Proofs,
+    token_age: Option<u32>,
+    once: Option<OneTime>,
+    certificate: Option<certificate::Judged>,
+    /// The end of the proof that ends first.
+    expires: Option<Utc>,
+    recheck_at: Option<Utc>,
+}
+
+/// What the session keeps to be judged again.
+fn evidence(gate: &mut Gate, found: &Found, assertion: Option<Assertion>) -> Option<Box<Evidence>> {
+    if !found.proofs.certificate && assertion.is_none() {
+        return None;
+    }
+    let chain = match &mut gate.tls {
+        Some(tls) if found.proofs.certificate => std::mem::take(&mut tls.chain),
+        Some(_) | None => Vec::new(),
+    };
+    Some(Box::new(Evidence {
+        chain,
+        assertion,
+        expires: found.expires,
+        told: Told::default(),
+    }))
+}
+
+fn proofs(certificate: bool, shown: &Shown, meaning: Option<&Meaning>) -> Proofs {
+    let token = matches!(shown, Shown::Provider(assertion) if assertion.is_token());
+    Proofs {
+        certificate,
+        scram: matches!(shown, Shown::Scram(_)),
+        token,
+        token_bound: token && meaning.is_some_and(|meaning| meaning.key_bound),
+        webhook: matches!(shown, Shown::Provider(assertion) if !assertion.is_token()),
+    }
+}
+
+fn record_proofs(gate: &mut Gate, proofs: Proofs, shown: &Shown) {
+    let record = &mut gate.draft.fill().proofs;
+    record.certificate = proofs.certificate;
+    record.webhook = proofs.webhook;
+    record.token = proofs.token.then_some(match proofs.token_bound {
+        true => TokenProof::Bound,
+        false => TokenProof::Bearer,
+    });
+    record.scram = match shown {
+        Shown::Scram(proven) => Some(match proven.verified.channel_bound() {
+            true => ScramProof::Plus,
+            false => ScramProof::Plain,
+        }),
+        Shown::Nothing | Shown::Provider(_) => None,
+    };
+}
+
+/// SHA-256 of the certificate that the client has shown, whether or not the rule asks for one.
+pub(super) fn shown_certificate(gate: &Gate) -> Option<[u8; 32]> {
+    let leaf = gate.tls.as_ref()?.chain.first()?;
+    Some(fingerprint(leaf))
 }
 
 fn certificate_reason(refusal: CertificateRefusal) -> Reason {
@@ -440,6 +500,10 @@ fn refusal_reason(refusal: Refusal) -> Reason {
         Refusal::ProofMissing => Reason::ProofMissing,
         Refusal::KeyBoundProofMissing => Reason::KeyBoundProofMissing,
         Refusal::ReplicationNotGranted => Reason::ReplicationNotGranted,
+        Refusal::ClaimsNotMet => Reason::ClaimsNotMet,
+        Refusal::CertificateNotMet => Reason::CertificateNotMet,
+        Refusal::TokenTooOld => Reason::TokenTooOldForGrant,
+        Refusal::TenantUnknown => Reason::TenantUnknown,
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use postern_policy::decide::Permit;
 use postern_policy::model::ServerMethod;
 
+use crate::identity::token::{KeySet, OneTime, Verified};
 use crate::in_force::InForce;
 use crate::secret::Secret;
 use crate::time::{Mono, Utc};
@@ -32,8 +33,24 @@ pub trait Surroundings {
     fn password(&self) -> Option<Secret>;
     /// The one copy of these terms.
     fn terms(&mut self, terms: Terms) -> Arc<Terms>;
+    /// The keys of a token issuer that fetches them, as long as they may be used.
+    fn keys_of(&self, provider: &str) -> Option<Arc<KeySet>>;
+    /// A token with this SHA-256 that was verified before, with the keys of now and under this policy.
+    fn known_token(&mut self, hash: &[u8; 32], policy: u64) -> Option<Arc<Verified>>;
+    fn remember_token(&mut self, hash: [u8; 32], policy: u64, verified: Arc<Verified>);
+    /// Uses up a token that counts once, for the whole process.
+    fn spend(&mut self, once: &OneTime) -> Spent;
     /// One decision was made: what it said, and how long it took.
     fn decided(&mut self, permitted: bool, nanoseconds: u64);
+}
+
+/// What became of a token that counts once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spent {
+    Fresh,
+    Replayed,
+    /// There is no room to remember it, so it cannot count.
+    Full,
 }
 
 /// The way to one role of one cluster.

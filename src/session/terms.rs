@@ -3,7 +3,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use postern_policy::model::Limits;
+use postern_policy::model::{Limits, OnExpiry};
 
 use crate::audit::Name;
 
@@ -17,7 +17,12 @@ pub struct Terms {
     /// As the client asked.
     pub user: Name,
     pub database: Name,
+    /// The database at the server.
+    pub server_database: Name,
     pub limits: Limits,
+    pub on_expiry: OnExpiry,
+    /// Seconds before the proof's end.
+    pub expiry_notice: Option<u32>,
 }
 
 impl Hash for Terms {

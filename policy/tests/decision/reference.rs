@@ -70,7 +70,7 @@ const STEPS: [&str; 14] = [
     "key_bound_proof_missing",
     "claims_not_met",
     "certificate_not_met",
-    "token_too_old",
+    "token_too_old_for_grant",
     "tenant_unknown",
     "wrong_network",
     "expired",

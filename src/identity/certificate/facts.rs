@@ -1,8 +1,9 @@
 //! What a certificate says, read once from its DER. Believes nothing: whether a CA vouches for it is `verify`'s.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use postern_policy::attributes::Attributes;
 use postern_policy::time::Utc;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
+use x509_parser::prelude::{AttributeTypeAndValue, FromDer, GeneralName, X509Certificate, X509Name};
 
 /// Bytes of one certificate at most: what fits a TLS certificate entry in practice, far above real ones.
 const MAX_DER: usize = 64 * 1024;
@@ -34,6 +35,8 @@ pub struct CertificateFacts {
     pub dns: Vec<String>,
     /// Every CN of the subject.
     pub common_names: Vec<String>,
+    /// What conditions of a policy may look at, by the names that the policy has for it.
+    pub attributes: Attributes,
     /// The first moment of validity.
     pub not_before: Utc,
     /// The first moment that is no longer valid: the second after notAfter, which itself is valid (RFC 5280, 4.1.2.5).
@@ -52,12 +55,14 @@ impl CertificateFacts {
     /// `der` is what `certificate` was parsed from.
     pub(super) fn of(certificate: &X509Certificate<'_>, der: &[u8]) -> Result<Self, Unreadable> {
         let (uris, dns) = alternative_names(certificate)?;
+        let common_names = common_names(certificate.subject());
         Ok(Self {
+            attributes: attributes(certificate, &uris, &dns, &common_names),
             fingerprint: sha256(der),
             public_key: sha256(certificate.public_key().raw),
             uris,
             dns,
-            common_names: common_names(certificate.subject()),
+            common_names,
             not_before: utc(certificate.validity().not_before.timestamp()),
             expires: end_of(certificate),
             serial: hex(certificate.raw_serial()),
@@ -129,6 +134,30 @@ fn common_names(subject: &X509Name<'_>) -> Vec<String> {
     let mut kind = Kind::default();
     subject.iter_common_name().for_each(|name| kind.add(name.as_str().ok()));
     kind.finish()
+}
+
+/// By [`postern_policy::model::CERTIFICATE_ATTRIBUTES`].
+fn attributes(
+    certificate: &X509Certificate<'_>,
+    uris: &[String],
+    dns: &[String],
+    common_names: &[String],
+) -> Attributes {
+    fn each<'a>(name: &'static str, values: &'a [String]) -> impl Iterator<Item = (&'static str, &'a str)> {
+        values.iter().map(move |value| (name, value.as_str()))
+    }
+    let (subject, issuer) = (certificate.subject(), certificate.issuer());
+    let text = |value: &AttributeTypeAndValue<'_>| value.as_str().ok().map(str::to_owned);
+    let organizations: Vec<String> = subject.iter_organization().filter_map(text).collect();
+    let units: Vec<String> = subject.iter_organizational_unit().filter_map(text).collect();
+    let issuers: Vec<String> = issuer.iter_common_name().filter_map(text).collect();
+    each("uri", uris)
+        .chain(each("dns", dns))
+        .chain(each("common_name", common_names))
+        .chain(each("organization", &organizations))
+        .chain(each("organizational_unit", &units))
+        .chain(each("issuer_common_name", &issuers))
+        .collect()
 }
 
 /// The names of one kind, or that one of them cannot be read.

@@ -38,6 +38,11 @@ impl Judged {
         self.evidence.recheck_at()
     }
 
+    /// What conditions of the policy may look at.
+    pub fn attributes(&self) -> &postern_policy::attributes::Attributes {
+        &self.evidence.facts().attributes
+    }
+
     pub fn evidence(&self) -> &Evidence {
         &self.evidence
     }

@@ -15,6 +15,7 @@ mod algorithm;
 pub mod cache;
 mod claims;
 pub mod fuzz;
+mod issuers;
 mod json;
 mod key_set;
 mod refusal;
@@ -23,6 +24,7 @@ mod unverified;
 mod verified;
 
 pub use claims::Binding;
+pub use issuers::{Issuers, KnownIssuer};
 pub use key_set::{KeySet, KeySetError};
 pub use refusal::TokenRefusal;
 pub use unverified::Unverified;

@@ -24,7 +24,8 @@ use crate::wire::backend::{BackendKeyData, TransactionStatus, encode_ready_for_q
 use super::gate::Gate;
 use super::order::Order;
 use super::passage::Passage;
-use super::proof::{Claim, ScramProven};
+use super::proof::Claim;
+use super::scram::ScramProven;
 use super::standing::Standing;
 use super::surroundings::{Route, Surroundings};
 use failure::Finding;
@@ -187,7 +188,7 @@ impl Entry {
         };
         let request = LoginRequest {
             role: &standing.terms.role,
-            database: &standing.terms.database,
+            database: &standing.terms.server_database,
             replication: claim.parameters.replication(),
             methods: &route.methods,
             has_password: route.has_password,

@@ -17,6 +17,11 @@ use super::initial::{PROTOCOL_OPTION, StartupMessage};
 /// Longest user, database or setting name, bytes: `NAMEDATALEN - 1`.
 pub const MAX_NAME: usize = 63;
 
+/// Whether PostgreSQL would take `text` as the name of a database or role, and keep it whole.
+pub fn is_name(text: &str) -> bool {
+    (1..=MAX_NAME).contains(&text.len()) && !text.contains('\0')
+}
+
 /// Most settings a client may send. Drivers send five or so; the bound keeps the search for doubles cheap for strangers.
 pub const MAX_SETTINGS: usize = 128;
 

@@ -1,0 +1,7 @@
+//! What a webhook is asked and what it may answer: JSON both ways. Who carries it is control's business.
+
+mod answer;
+mod question;
+
+pub use answer::{Answer, AnswerFault, Asserted, Verdict, read};
+pub use question::{NotText, Question, QuestionName};
