@@ -22,6 +22,11 @@ pub mod spiffe;
 mod unverified;
 mod verified;
 
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
 pub use claims::Binding;
 pub use key_set::{KeySet, KeySetError};
 pub use refusal::TokenRefusal;
