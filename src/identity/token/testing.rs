@@ -62,6 +62,12 @@ impl Mint {
         Self::new(key_id, "EdDSA", Signer::Ed25519(Ed25519KeyPair::generate().unwrap()))
     }
 
+    /// The same Ed25519 key, and so the same tokens, at each run.
+    pub fn fixed(key_id: &str) -> Self {
+        let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        Self::new(key_id, "EdDSA", Signer::Ed25519(key))
+    }
+
     /// All of them have the same key: it takes long to make one.
     pub fn rsa(key_id: &str, algorithm: &'static str) -> Self {
         static KEY: OnceLock<RsaKeyPair> = OnceLock::new();
@@ -137,7 +143,11 @@ impl Mint {
 
     /// A token of any two texts, signed all the same.
     pub fn token_of_text(&self, header: &str, payload: &str) -> String {
-        let signed = format!("{}.{}", encode(header.as_bytes()), encode(payload.as_bytes()));
+        self.token_of_bytes(header.as_bytes(), payload.as_bytes())
+    }
+
+    pub fn token_of_bytes(&self, header: &[u8], payload: &[u8]) -> String {
+        let signed = format!("{}.{}", encode(header), encode(payload));
         let signature = encode(&self.sign(signed.as_bytes()));
         format!("{signed}.{signature}")
     }

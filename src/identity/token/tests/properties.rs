@@ -21,7 +21,7 @@ fn mint() -> &'static (Mint, KeySet) {
 }
 
 /// A policy in which everything that can be asked is.
-fn demanding() -> TokenIssuer {
+pub fn demanding() -> TokenIssuer {
     let any = ClaimTest::HasOneOf(vec![Glob("*".to_owned())]);
     TokenIssuer {
         clock_skew: 30,
