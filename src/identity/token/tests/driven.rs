@@ -109,6 +109,10 @@ fn generated() -> Vec<Entry> {
         ("bound", with("cnf", json!({"x5t#S256": encode(&CERTIFICATE)}))),
         ("bound-otherwise", with("cnf", json!({"x5t#S256": encode(&[8; 32])}))),
         ("bound-unsupported", with("cnf", json!({"jkt": encode(&CERTIFICATE)}))),
+        (
+            "bound-further",
+            with("cnf", json!({"x5t#S256": encode(&CERTIFICATE), "jkt": "x"})),
+        ),
         ("issuer", with("iss", json!("https://other.example"))),
         ("audience", with("aud", json!(["other", "another"]))),
         ("audiences", with("aud", json!(["other", AUDIENCE]))),

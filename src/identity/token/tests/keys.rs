@@ -55,6 +55,8 @@ fn keys_that_cannot_check_a_signature_are_skipped() {
         with(rsa.clone(), "n", json!(encode(&[0xff; 1025]))),
         with(rsa.clone(), "e", json!("")),
         with(rsa.clone(), "e", json!("AA")),
+        with(rsa.clone(), "e", json!("AQ")),
+        with(rsa.clone(), "e", json!("AQAA")),
         with(ed.clone(), "crv", json!("Ed448")),
         with(ed.clone(), "crv", json!("X25519")),
         with(ed.clone(), "x", json!(encode(&[1; 31]))),
