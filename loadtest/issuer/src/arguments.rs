@@ -25,15 +25,17 @@ pub enum Command {
     Rotate {
         #[arg(long)]
         dir: PathBuf,
-        #[arg(long, default_value_t = Algorithm::Rs256)]
-        algorithm: Algorithm,
+        /// That of the current key, where not given
+        #[arg(long)]
+        algorithm: Option<Algorithm>,
     },
     /// Publish the current key only
     Retire {
         #[arg(long)]
         dir: PathBuf,
     },
-    /// Fail from now on: none, hang, garbage, endless, close, a status, delay=MILLISECONDS; `jwks:hang` for one endpoint
+    /// Fail from now on: none, hang, garbage, endless, close, chunked, a status, delay=MS, drip=MS; `jwks:hang` for one
+    /// endpoint
     Fault {
         #[arg(long)]
         dir: PathBuf,

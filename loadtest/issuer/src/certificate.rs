@@ -25,8 +25,13 @@ pub struct Certificate {
 impl Certificate {
     /// For `localhost`, `127.0.0.1` and `::1`, by a root of its own; both valid for a year.
     pub fn generate() -> Self {
+        Self::for_names(&["localhost", "127.0.0.1", "::1"])
+    }
+
+    /// The same for other host names and addresses.
+    pub fn for_names(names: &[&str]) -> Self {
         let root = root();
-        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
         params.distinguished_name = common_name("localhost");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use nix::sys::signal::{SigSet, Signal};
-use postern_issuer::{Claims, Directory, Issuer, Key, KeySet, Settings, Token, now};
+use postern_issuer::{Algorithm, Claims, Directory, Issuer, Key, KeySet, Settings, Token, now};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
@@ -18,7 +18,7 @@ pub fn run(command: Command) -> Outcome {
     match command {
         Command::Serve(arguments) => serve(arguments),
         Command::Token(arguments) => say(&token(&arguments)?),
-        Command::Rotate { dir, algorithm } => say(&Directory::open(&dir).rotate(algorithm)?),
+        Command::Rotate { dir, algorithm } => rotate(&Directory::open(&dir), algorithm),
         Command::Retire { dir } => Ok(Directory::open(&dir).retire_old()?),
         Command::Fault { dir, faults } => Ok(Directory::open(&dir).set_faults(&faults.join(" "))?),
     }
@@ -65,6 +65,11 @@ fn description(issuer: &Issuer, directory: &Directory) -> String {
         lines.push(format!("plain=http://{address}{}", issuer.settings().path));
     }
     lines.join("\n")
+}
+
+fn rotate(directory: &Directory, algorithm: Option<Algorithm>) -> Outcome {
+    let current = directory.keys()?.current().algorithm();
+    say(&directory.rotate(algorithm.unwrap_or(current))?)
 }
 
 fn token(arguments: &arguments::Token) -> Outcome<String> {

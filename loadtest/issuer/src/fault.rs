@@ -59,6 +59,10 @@ pub enum Fault {
     Hang,
     /// The right answer, but late.
     Delay(Duration),
+    /// The right answer, but byte by byte, with this pause before each.
+    Drip(Duration),
+    /// The right answer, in chunks: no fault of the issuer, but maybe one of a reader.
+    Chunked,
     /// This status and no body.
     Status(u16),
     /// Status 200, said to be JSON and none.
@@ -73,21 +77,25 @@ pub enum Fault {
     Raw(Vec<u8>),
 }
 
-/// `none`, `hang`, `garbage`, `endless`, `close`, a status, or `delay=` with milliseconds.
+/// `none`, `hang`, `garbage`, `endless`, `close`, `chunked`, a status, or `delay=` or `drip=` with milliseconds.
 impl FromStr for Fault {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text}: not none, hang, garbage, endless, close, a status or delay=MILLISECONDS");
+        let wrong =
+            || format!("{text}: not none, hang, garbage, endless, close, chunked, a status, delay=MS or drip=MS");
+        let time = |text: &str| text.parse().map(Duration::from_millis).map_err(|_| wrong());
         Ok(match text {
             "none" => Self::None,
             "hang" => Self::Hang,
             "garbage" => Self::Garbage,
             "endless" => Self::Endless,
             "close" => Self::CloseAtOnce,
-            other => match other.strip_prefix("delay=") {
-                Some(time) => Self::Delay(Duration::from_millis(time.parse().map_err(|_| wrong())?)),
-                None => Self::Status(status(other).ok_or_else(wrong)?),
+            "chunked" => Self::Chunked,
+            other => match other.split_once('=') {
+                Some(("delay", text)) => Self::Delay(time(text)?),
+                Some(("drip", text)) => Self::Drip(time(text)?),
+                _ => Self::Status(status(other).ok_or_else(wrong)?),
             },
         })
     }
@@ -139,8 +147,9 @@ mod tests {
         assert_eq!(faults.at(Endpoint::Token), Some(&Fault::None));
         let late = Fault::Delay(Duration::from_millis(20));
         assert_eq!(faults.at(Endpoint::Webhook), Some(&late));
+        assert_eq!("drip=5".parse(), Ok(Fault::Drip(Duration::from_millis(5))));
         assert_eq!(Faults::default().at(Endpoint::Jwks), None);
-        for wrong in ["hung", "99", "jwk:hang", "jwks:hung", "delay=x"] {
+        for wrong in ["hung", "99", "jwk:hang", "jwks:hung", "delay=x", "late=1"] {
             wrong.parse::<Faults>().expect_err(wrong);
         }
     }

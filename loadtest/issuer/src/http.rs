@@ -37,7 +37,7 @@ impl Request {
         Some(decoded(value))
     }
 
-    fn keeps_alive(&self) -> bool {
+    pub(crate) fn keeps_alive(&self) -> bool {
         !self
             .header("connection")
             .is_some_and(|value| value.eq_ignore_ascii_case("close"))
@@ -76,13 +76,29 @@ impl Response {
         self
     }
 
-    fn bytes(&self, keeps_alive: bool) -> Vec<u8> {
+    /// Without a length, in chunks of a few bytes (RFC 9112, 7.1).
+    pub fn in_chunks(self) -> Self {
+        let mut body = Vec::new();
+        for chunk in self.body.chunks(13) {
+            body.extend(format!("{:x}\r\n", chunk.len()).bytes());
+            body.extend(chunk);
+            body.extend(b"\r\n");
+        }
+        body.extend(b"0\r\n\r\n");
+        self.with("Transfer-Encoding", "chunked").body(body)
+    }
+
+    fn is_in_chunks(&self) -> bool {
+        self.headers.iter().any(|(name, _)| name == "Transfer-Encoding")
+    }
+
+    pub(crate) fn bytes(&self, keeps_alive: bool) -> Vec<u8> {
         let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         for (name, value) in &self.headers {
             text += &format!("{name}: {value}\r\n");
         }
-        // RFC 9110, 8.6: an answer 304 would have the length of what it does not send.
-        if self.status != 304 {
+        // RFC 9110, 8.6: an answer 304 would have the length of what it does not send. In chunks there is none.
+        if self.status != 304 && !self.is_in_chunks() {
             text += &format!("Content-Length: {}\r\n", self.body.len());
         }
         if !keeps_alive {
@@ -127,13 +143,6 @@ impl<S: Read + Write> Conversation<S> {
         let rest = self.ahead.split_off(length);
         request.body = std::mem::replace(&mut self.ahead, rest);
         Ok(Some(request))
-    }
-
-    /// Whether the client may ask again.
-    pub(crate) fn answer(&mut self, request: &Request, response: &Response) -> io::Result<bool> {
-        let keeps_alive = request.keeps_alive();
-        self.send(&response.bytes(keeps_alive))?;
-        Ok(keeps_alive)
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -288,5 +297,13 @@ mod tests {
             Response::new(304).bytes(false),
             b"HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn an_answer_in_chunks_has_no_length() {
+        let bytes = Response::new(200).body("a text of 17 char").in_chunks().bytes(true);
+        let expected =
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nd\r\na text of 17 \r\n4\r\nchar\r\n0\r\n\r\n";
+        assert_eq!(String::from_utf8_lossy(&bytes), expected);
     }
 }

@@ -203,12 +203,18 @@ fn converse<S: Read + Write>(mut client: Conversation<S>, state: &State) -> io::
     while let Some(request) = client.request()? {
         let endpoint = endpoint(state, &request.path);
         state.count(endpoint);
+        let mut pause = Duration::ZERO;
         let response = match state.fault(endpoint) {
             Fault::None => answer(state, endpoint, &request),
             Fault::Delay(time) => {
                 sleep(time, state);
                 answer(state, endpoint, &request)
             }
+            Fault::Drip(time) => {
+                pause = time;
+                answer(state, endpoint, &request)
+            }
+            Fault::Chunked => answer(state, endpoint, &request).in_chunks(),
             Fault::Status(status) => Response::new(status),
             Fault::Garbage => Response::new(200)
                 .with("Content-Type", "application/json")
@@ -219,7 +225,12 @@ fn converse<S: Read + Write>(mut client: Conversation<S>, state: &State) -> io::
             Fault::CloseAtOnce => return Ok(()),
             Fault::Raw(bytes) => return client.send(&bytes),
         };
-        if !client.answer(&request, &response)? {
+        let bytes = response.bytes(request.keeps_alive());
+        match pause.is_zero() {
+            true => client.send(&bytes)?,
+            false => drip(&mut client, &bytes, pause, state)?,
+        }
+        if !request.keeps_alive() {
             return Ok(());
         }
     }
@@ -233,6 +244,13 @@ fn never_end<S: Read + Write>(client: &mut Conversation<S>, state: &State) -> io
         client.send(&b"{\"kty\":\"none\"},".repeat(1000))?;
     }
     Ok(())
+}
+
+fn drip<S: Read + Write>(client: &mut Conversation<S>, bytes: &[u8], pause: Duration, state: &State) -> io::Result<()> {
+    bytes.iter().try_for_each(|byte| {
+        sleep(pause, state);
+        client.send(&[*byte])
+    })
 }
 
 fn sleep(time: Duration, state: &State) {

@@ -61,13 +61,7 @@ impl Client {
     }
 
     fn answer(&mut self) -> io::Result<Answer> {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            self.0.read_exact(&mut byte)?;
-            head.extend(byte);
-        }
-        let head = String::from_utf8(head).expect("text");
+        let head = self.up_to("\r\n\r\n")?;
         let mut answer = Answer {
             status: head[9..12].parse().expect("a status"),
             head,
@@ -76,9 +70,37 @@ impl Client {
         let length = answer
             .header("Content-Length")
             .map_or(0, |length| length.parse().expect("a length"));
+        if answer.header("Transfer-Encoding") == Some("chunked") {
+            answer.body = self.chunks()?;
+            return Ok(answer);
+        }
         answer.body = vec![0; length];
         self.0.read_exact(&mut answer.body)?;
         Ok(answer)
+    }
+
+    fn chunks(&mut self) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let length = self.up_to("\r\n")?;
+            let length = usize::from_str_radix(length.trim(), 16).expect("a length");
+            let mut chunk = vec![0; length + 2];
+            self.0.read_exact(&mut chunk)?;
+            if length == 0 {
+                return Ok(body);
+            }
+            body.extend(&chunk[..length]);
+        }
+    }
+
+    fn up_to(&mut self, end: &str) -> io::Result<String> {
+        let mut text = Vec::new();
+        while !text.ends_with(end.as_bytes()) {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte)?;
+            text.extend(byte);
+        }
+        Ok(String::from_utf8(text).expect("text"))
     }
 }
 

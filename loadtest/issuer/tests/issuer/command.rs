@@ -119,8 +119,10 @@ fn the_server_notices_new_keys_and_faults() {
     assert_eq!(published().json()["keys"][1]["alg"], "EdDSA");
     let old = program.run(&["token", "--subject", "alice", "--kid", "old"]);
     assert_eq!(part(&old, 0)["kid"], "key-1");
+    assert_eq!(program.run(&["rotate"]), "key-3");
+    assert_eq!(published().json()["keys"][2]["alg"], "EdDSA");
     program.run(&["retire"]);
-    assert_eq!(published().json()["keys"][0]["kid"], "key-2");
+    assert_eq!(published().json()["keys"][0]["kid"], "key-3");
     program.run(&["fault", "jwks:500", "token:hang"]);
     assert_eq!(published().status, 500);
     program.run(&["fault", "none"]);

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use postern_issuer::{Endpoint, Fault, Response};
+use postern_issuer::{Certificate, Endpoint, Fault, Issuer, Response};
 
+use super::client::Client;
 use super::{client_of, settings, started};
 
 #[test]
@@ -53,6 +54,33 @@ fn an_answer_is_late() {
     let begin = Instant::now();
     assert_eq!(client.get("/jwks", &[]).expect("an answer").status, 200);
     assert!(begin.elapsed() >= Duration::from_millis(200));
+}
+
+#[test]
+fn the_right_answer_comes_in_chunks_or_in_drops() {
+    let (issuer, mut client) = started(settings());
+    let whole = client.get("/jwks", &[]).expect("an answer").body;
+    issuer.set_fault(Endpoint::Jwks, Fault::Chunked);
+    let chunked = client.get("/jwks", &[]).expect("an answer");
+    assert_eq!((chunked.header("Content-Length"), &chunked.body), (None, &whole));
+    issuer.set_fault(Endpoint::Jwks, Fault::Drip(Duration::from_millis(1)));
+    let begin = Instant::now();
+    let slow = client.get("/jwks", &[]).expect("an answer");
+    assert_eq!(slow.body, whole);
+    assert!(begin.elapsed() >= Duration::from_millis(whole.len().try_into().expect("short")));
+}
+
+#[test]
+fn a_certificate_may_have_another_name_or_another_root() {
+    let mut other = settings();
+    other.certificate = Certificate::for_names(&["elsewhere"]);
+    let (_issuer, mut client) = started(other);
+    let error = client.get("/jwks", &[]).expect_err("another name");
+    assert!(error.to_string().contains("not valid for name"), "{error}");
+    let issuer = Issuer::start(settings()).expect("an issuer");
+    let mut client = Client::secured(issuer.address(), &Certificate::generate().root);
+    let error = client.get("/jwks", &[]).expect_err("another root");
+    assert!(error.to_string().contains("invalid peer certificate"), "{error}");
 }
 
 #[test]
