@@ -18,8 +18,9 @@ struct Program {
 
 impl Program {
     fn started(name: &str) -> Self {
+        // Of this process: another run beside it has its own.
+        let name = format!("{name}-{}", std::process::id());
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _not_there = std::fs::remove_dir_all(&directory);
         let mut child = program()
             .args(["serve", "--address", "127.0.0.1:0", "--audience", "postern"])
             .args(["--algorithm", "ES256", "--subject", "alice", "--dir"])
@@ -61,6 +62,7 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ended_already = self.child.kill();
         let _status = self.child.wait();
+        let _gone_already = std::fs::remove_dir_all(&self.directory);
     }
 }
 
