@@ -89,7 +89,7 @@ pub enum Malformed {
 /// Why what stands at `auth` is no token. PostgreSQL says so in its log alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedToken {
-    #[error("Authentication scheme is not Bearer.")]
+    #[error("Client response indicated a non-Bearer authentication scheme.")]
     Scheme,
     #[error("Bearer token is empty.")]
     Empty,
@@ -106,7 +106,7 @@ impl OauthBearerFault {
         }
     }
 
-    /// PostgreSQL's DETAIL, where it sends one.
+    /// PostgreSQL's DETAIL, where it has one; that of a token is for the record alone.
     pub fn detail(&self) -> Option<String> {
         match self {
             Self::Malformed(malformed) => Some(malformed.to_string()),

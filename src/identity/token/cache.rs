@@ -66,6 +66,11 @@ impl Cache {
         self.insert(hash, Entry { keys, policy, token });
     }
 
+    #[cfg(test)]
+    pub(super) fn is_young(&self, hash: &[u8; 32]) -> bool {
+        self.young.contains_key(hash)
+    }
+
     fn insert(&mut self, hash: [u8; 32], entry: Entry) {
         self.leaving.by_ref().take(FREED_AT_ONCE).for_each(drop);
         let weight = entry.weight();

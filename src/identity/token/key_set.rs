@@ -184,11 +184,16 @@ fn of_rsa(n: &str, e: &str) -> Option<Vec<(TokenAlgorithm, ParsedPublicKey)>> {
         n: without_zeros(&n),
         e: without_zeros(&e),
     };
-    if !RSA_MODULUS.contains(&components.n.len()) {
+    if !RSA_MODULUS.contains(&components.n.len()) || !is_exponent(components.e) {
         return None;
     }
     let parse = |(algorithm, parameters)| Some((algorithm, components.to_parsed_public_key(parameters).ok()?));
     algorithm::of_rsa().into_iter().map(parse).collect()
+}
+
+/// An odd number from three on: with one, anybody signs.
+fn is_exponent(number: &[u8]) -> bool {
+    number != [1] && number.last().is_some_and(|last| last % 2 == 1)
 }
 
 /// Some issuers put the zero of DER's sign before the number.

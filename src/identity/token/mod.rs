@@ -23,6 +23,11 @@ pub mod spiffe;
 mod unverified;
 mod verified;
 
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
 pub use claims::Binding;
 pub use issuers::{Issuers, KnownIssuer};
 pub use key_set::{KeySet, KeySetError};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use postern_policy::model::{TokenAlgorithm, TokenIssuer};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::verified::{Origin, Verified};
 use super::{KeySet, MAX_TOKEN, TokenRefusal, algorithm, decode, json};
@@ -16,7 +17,8 @@ const MOST_TRIED: usize = 8;
 pub struct Unverified<'a> {
     /// Header and payload as they stood, with the dot between them.
     signed: &'a [u8],
-    signature: Vec<u8>,
+    /// What makes a token of the rest.
+    signature: Zeroizing<Vec<u8>>,
     algorithm: TokenAlgorithm,
     key_id: Option<Box<str>>,
     token_type: Option<Box<str>>,
@@ -40,7 +42,9 @@ impl<'a> Unverified<'a> {
             algorithm: algorithm::by_name(&name).ok_or(TokenRefusal::AlgorithmNotAllowed)?,
             key_id: text(&header, "kid")?,
             token_type: text(&header, "typ")?,
-            signature: decode(parts.signature).ok_or(TokenRefusal::Malformed)?,
+            signature: decode(parts.signature)
+                .map(Zeroizing::new)
+                .ok_or(TokenRefusal::Malformed)?,
             payload: object(parts.payload)?,
         })
     }

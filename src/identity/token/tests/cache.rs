@@ -1,0 +1,88 @@
+//! The cache of verified tokens.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::super::Verified;
+use super::super::cache::{Cache, hash};
+use super::super::testing::{Mint, claims_with, oidc};
+
+/// Bytes of one [`token`] in the cache, about.
+const PLENTY: usize = 64 * 1024;
+
+fn token() -> Arc<Verified> {
+    let claims = claims_with("jti", json!("x".repeat(1000)));
+    Arc::new(Mint::ed25519("k").verified(claims, &oidc()).unwrap())
+}
+
+fn key(number: u64) -> [u8; 32] {
+    hash(&number.to_be_bytes())
+}
+
+#[test]
+fn a_hash_is_that_of_the_whole_token() {
+    let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let shown: String = hash(b"abc").iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn what_was_kept_is_found_under_its_generations_alone() {
+    let (mut cache, token) = (Cache::new(PLENTY), token());
+    assert!(cache.get(&key(1), 1, 1).is_none());
+    cache.put(key(1), 1, 1, Arc::clone(&token));
+    assert!(
+        cache
+            .get(&key(1), 1, 1)
+            .is_some_and(|found| Arc::ptr_eq(&found, &token))
+    );
+    assert!(cache.get(&key(2), 1, 1).is_none());
+    assert!(cache.get(&key(1), 2, 1).is_none() && cache.get(&key(1), 1, 2).is_none());
+    cache.put(key(1), 2, 2, token);
+    assert!(cache.get(&key(1), 2, 2).is_some() && cache.get(&key(1), 1, 1).is_none());
+}
+
+#[test]
+fn an_old_entry_of_another_generation_is_a_miss_too() {
+    let (mut cache, token) = (Cache::new(PLENTY), token());
+    cache.put(key(0), 1, 1, Arc::clone(&token));
+    let mut number = 0;
+    while cache.is_young(&key(0)) {
+        number += 1;
+        cache.put(key(number), 1, 1, Arc::clone(&token));
+    }
+    assert!(cache.get(&key(0), 2, 1).is_none());
+    assert!(cache.get(&key(0), 1, 1).is_none(), "it is of no use any more and went");
+    assert!(cache.get(&key(1), 1, 1).is_some());
+}
+
+#[test]
+fn the_bytes_have_their_bound_and_what_is_asked_for_stays() {
+    let (mut cache, token) = (Cache::new(PLENTY), token());
+    let most = PLENTY / token.weight();
+    for number in 0..1000 {
+        cache.put(key(number), 1, 1, Arc::clone(&token));
+        assert!(cache.get(&key(0), 1, 1).is_some(), "asked for after each of {number}");
+        assert!(Arc::strong_count(&token) - 1 <= most, "{number}");
+    }
+    assert!(cache.get(&key(1), 1, 1).is_none() && cache.get(&key(999), 1, 1).is_some());
+    assert!(Arc::strong_count(&token) - 1 > most / 4, "the room is made use of");
+}
+
+#[test]
+fn replacing_an_entry_takes_no_more_room() {
+    let (mut cache, token) = (Cache::new(PLENTY), token());
+    cache.put(key(0), 1, 1, Arc::clone(&token));
+    for keys in 0..1000 {
+        cache.put(key(1), keys, 1, Arc::clone(&token));
+    }
+    assert!(cache.is_young(&key(0)));
+}
+
+#[test]
+fn what_is_too_large_is_not_kept() {
+    let (mut cache, token) = (Cache::new(0), token());
+    cache.put(key(0), 1, 1, token);
+    assert!(cache.get(&key(0), 1, 1).is_none());
+}

@@ -1,0 +1,8 @@
+//! Keys, signatures and judgements with real keys, and the reason of every refusal.
+
+mod cache;
+mod driven;
+mod judgement;
+mod keys;
+mod properties;
+mod signatures;
