@@ -3,6 +3,7 @@
 //! - [`keeper`] is the one thread that reads files and publishes what it made of them; [`watch`] and [`pace`] tell it when.
 //! - [`workers`] answer what cores ask ([`messages`]): PBKDF2 once per salt ([`client_keys`]), latencies merged.
 //! - [`resolve`] looks names up. [`runtime`] is the control thread proper, monoio, with the admin pages ([`http`]).
+//! - [`providers`] is a second thread of that kind: it asks identity providers over HTTPS.
 //! - Cores read [`Published`] without a lock and are told through their inboxes; they never wait for this room.
 
 mod background;
@@ -20,6 +21,7 @@ pub mod load;
 pub mod messages;
 pub mod pace;
 pub mod pages;
+pub mod providers;
 pub mod published;
 pub mod resolve;
 pub mod retired;

@@ -1,0 +1,282 @@
+//! The runtime's side: takes lists of providers and questions from the line and hands them to whom they concern.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::rand;
+use monoio::io::AsyncReadRent;
+
+use super::answer::Answer;
+use super::figures::{Figures, Kind};
+use super::key_sets::ProviderKeys;
+use super::line::Line;
+use super::plan::{KeysPlan, Plan, WebhookPlan, Work};
+use super::refresh::{Issuer, later};
+use super::shared::Shared;
+use super::webhooks::Hook;
+use super::{Ask, KeySet, Told};
+use crate::audit::Ticket;
+use crate::time::Utc;
+
+/// Questions handed on before tasks get their turn.
+const BATCH: usize = 256;
+
+/// What anybody may read of all providers, by name.
+pub type AllFigures = ArcSwap<Vec<Arc<Figures>>>;
+
+/// Serves the line until the runtime ends.
+pub async fn serve(line: Arc<Line>, bell: UnixStream, shared: Shared, figures: Arc<AllFigures>) -> io::Result<()> {
+    let mut bell = monoio::net::UnixStream::from_std(bell)?;
+    let mut desk = Desk {
+        shared: Rc::new(shared),
+        providers: HashMap::new(),
+        figures,
+    };
+    let mut heard = vec![0; 16];
+    loop {
+        line.awake();
+        desk.empty(&line).await;
+        let (result, buffer) = bell.read(heard).await;
+        heard = buffer;
+        if result? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+struct Desk {
+    shared: Rc<Shared>,
+    providers: HashMap<Box<str>, Provider>,
+    figures: Arc<AllFigures>,
+}
+
+enum Provider {
+    /// Its keys stand in the policy.
+    Inline {
+        bytes: Vec<u8>,
+        figures: Arc<Figures>,
+    },
+    Issuer(Rc<Issuer>),
+    Hook(Rc<Hook>),
+    /// Cannot be asked.
+    Broken {
+        why: Box<str>,
+        figures: Arc<Figures>,
+    },
+}
+
+impl Provider {
+    fn figures(&self) -> &Arc<Figures> {
+        match self {
+            Provider::Inline { figures, .. } | Provider::Broken { figures, .. } => figures,
+            Provider::Issuer(issuer) => &issuer.figures,
+            Provider::Hook(hook) => &hook.figures,
+        }
+    }
+
+    fn host(&self) -> Option<&str> {
+        match self {
+            Provider::Inline { .. } | Provider::Broken { .. } => None,
+            Provider::Issuer(issuer) => Some(issuer.plan.source.host()),
+            Provider::Hook(hook) => Some(hook.plan.target.host()),
+        }
+    }
+
+    fn end(&self) {
+        match self {
+            Provider::Issuer(issuer) => issuer.end(),
+            // Questions under way still get their answers.
+            Provider::Hook(_) | Provider::Inline { .. } | Provider::Broken { .. } => {}
+        }
+    }
+}
+
+impl Desk {
+    async fn empty(&mut self, line: &Line) {
+        loop {
+            if let Some(plans) = line.plans() {
+                self.adopt(plans);
+            }
+            for _ in 0..BATCH {
+                let Some(ask) = line.next() else { return };
+                self.ask(ask);
+            }
+            yield_now().await;
+        }
+    }
+
+    fn ask(&self, ask: Ask) {
+        match ask {
+            Ask::Refetch { provider, ticket } => match self.providers.get(&provider) {
+                Some(Provider::Issuer(issuer)) => issuer.refetch(ticket),
+                Some(Provider::Inline { .. } | Provider::Hook(_) | Provider::Broken { .. }) | None => {
+                    (self.shared.tell)(ticket, Told::KeysRefetched);
+                }
+            },
+            Ask::Webhook {
+                provider,
+                question,
+                ticket,
+            } => match self.providers.get(&provider) {
+                Some(Provider::Hook(hook)) => hook.ask(&question, ticket),
+                Some(Provider::Broken { why, figures }) => {
+                    figures.asked.one();
+                    figures.unavailable.one();
+                    self.tell_unavailable(ticket, why);
+                }
+                Some(Provider::Inline { .. } | Provider::Issuer(_)) | None => {
+                    self.tell_unavailable(ticket, "the policy has no such webhook");
+                }
+            },
+        }
+    }
+
+    fn tell_unavailable(&self, ticket: Ticket, why: &str) {
+        (self.shared.tell)(ticket, Told::Webhook(Answer::Unavailable { why: why.into() }));
+    }
+
+    /// Whatever the policy says as before goes on as it was.
+    fn adopt(&mut self, plans: Vec<Plan>) {
+        let mut before = std::mem::take(&mut self.providers);
+        let names: HashSet<Box<str>> = plans.iter().map(|plan| plan.name.clone()).collect();
+        for Plan { name, work } in plans {
+            let provider = self.provider(&name, work, before.remove(&name));
+            self.providers.insert(name, provider);
+        }
+        for gone in before.values() {
+            gone.end();
+        }
+        self.shared.retain(|name| names.contains(name));
+        for (name, provider) in &self.providers {
+            if let Some(host) = provider.host() {
+                self.shared.want_also(name, host);
+            }
+        }
+        self.shared.say_hosts();
+        let mut figures: Vec<_> = self
+            .providers
+            .values()
+            .map(|provider| provider.figures().clone())
+            .collect();
+        figures.sort_by(|one, other| one.name.cmp(&other.name));
+        self.figures.store(Arc::new(figures));
+    }
+
+    fn provider(&self, name: &str, work: Work, before: Option<Provider>) -> Provider {
+        match (work, before) {
+            (Work::Inline { bytes, .. }, Some(Provider::Inline { bytes: same, figures })) if bytes == same => {
+                Provider::Inline { bytes, figures }
+            }
+            (Work::Keys(Ok(plan)), Some(Provider::Issuer(issuer))) if plan.same_as(&issuer.plan) => {
+                Provider::Issuer(issuer)
+            }
+            (Work::Webhook(Ok(plan)), Some(Provider::Hook(hook))) if plan.same_as(&hook.plan) => Provider::Hook(hook),
+            (work, before) => {
+                if let Some(before) = &before {
+                    before.end();
+                }
+                self.shared.want_none(name);
+                self.fresh(name, work, before.as_ref())
+            }
+        }
+    }
+
+    fn fresh(&self, name: &str, work: Work, before: Option<&Provider>) -> Provider {
+        match work {
+            Work::Inline { bytes, keys } => self.inline(name, bytes, keys),
+            Work::Keys(Ok(plan)) => self.issuer(name, plan, before),
+            Work::Keys(Err(why)) => {
+                self.shared.publish(name, without_keys(&why));
+                broken(name, Kind::Keys, why)
+            }
+            Work::Webhook(Ok(plan)) => self.hook(name, plan),
+            Work::Webhook(Err(why)) => broken(name, Kind::Webhook, why),
+        }
+    }
+
+    fn inline(&self, name: &str, bytes: Vec<u8>, keys: Result<Arc<KeySet>, Box<str>>) -> Provider {
+        match keys {
+            Ok(keys) => {
+                self.shared.publish(
+                    name,
+                    ProviderKeys {
+                        keys: Some(keys),
+                        generation: self.shared.next_generation(),
+                        usable_until: Utc(i64::MAX),
+                        ..ProviderKeys::awaited("the policy".into())
+                    },
+                );
+                let figures = Arc::new(Figures::new(name, Kind::Inline));
+                Provider::Inline { bytes, figures }
+            }
+            Err(why) => {
+                self.shared.publish(name, without_keys(&why));
+                broken(name, Kind::Inline, why)
+            }
+        }
+    }
+
+    fn issuer(&self, name: &str, plan: KeysPlan, before: Option<&Provider>) -> Provider {
+        self.shared.publish(name, self.keys_to_start_with(name, &plan, before));
+        let figures = Arc::new(Figures::new(name, Kind::Keys));
+        let issuer = Rc::new(Issuer::new(plan, figures, self.shared.clone()));
+        monoio::spawn(issuer.clone().keep());
+        Provider::Issuer(issuer)
+    }
+
+    /// Keys that came from the same place serve on, for as long as the policy says now.
+    fn keys_to_start_with(&self, name: &str, plan: &KeysPlan, before: Option<&Provider>) -> ProviderKeys {
+        let published = self.shared.key_sets.load();
+        match (before, published.of(name)) {
+            (Some(Provider::Issuer(issuer)), Some(keys)) if plan.same_keys(&issuer.plan) => ProviderKeys {
+                usable_until: keys.fetched_at.map_or(Utc(0), |at| later(at, plan.keys_max_age)),
+                ..ProviderKeys::clone(keys)
+            },
+            _ => ProviderKeys::awaited(plan.source.to_string().into()),
+        }
+    }
+
+    fn hook(&self, name: &str, plan: WebhookPlan) -> Provider {
+        let mut key = zeroize::Zeroizing::new([0; 32]);
+        if rand::fill(&mut *key).is_err() {
+            return broken(name, Kind::Webhook, "the system gives no randomness".into());
+        }
+        let figures = Arc::new(Figures::new(name, Kind::Webhook));
+        Provider::Hook(Rc::new(Hook::new(plan, figures, self.shared.clone(), &*key)))
+    }
+}
+
+fn broken(name: &str, kind: Kind, why: Box<str>) -> Provider {
+    tracing::error!(provider = name, %why, "provider unusable");
+    let figures = Figures::new(name, kind);
+    figures.failed(&why);
+    Provider::Broken {
+        why,
+        figures: Arc::new(figures),
+    }
+}
+
+fn without_keys(why: &str) -> ProviderKeys {
+    ProviderKeys {
+        last_error: Some(why.into()),
+        ..ProviderKeys::awaited("nowhere".into())
+    }
+}
+
+/// Lets the other tasks have a turn.
+async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if yielded {
+            return std::task::Poll::Ready(());
+        }
+        yielded = true;
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,144 @@
+//! Answers kept for a while, by the name of their question: bounded, the oldest go first.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use super::answer::Answer;
+use super::question::QuestionName;
+
+pub struct Kept {
+    most: usize,
+    by_name: HashMap<QuestionName, Entry>,
+    /// In the order in which they came; may name entries that are gone or were replaced.
+    order: VecDeque<(QuestionName, u64)>,
+    next: u64,
+}
+
+struct Entry {
+    answer: Answer,
+    until: Instant,
+    number: u64,
+}
+
+impl Kept {
+    /// Keeps so many answers at most.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            by_name: HashMap::new(),
+            order: VecDeque::new(),
+            next: 0,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    pub fn find(&mut self, name: &QuestionName, now: Instant) -> Option<Answer> {
+        let entry = self.by_name.get(name)?;
+        if now < entry.until {
+            return Some(entry.answer.clone());
+        }
+        self.by_name.remove(name);
+        None
+    }
+
+    pub fn keep(&mut self, name: QuestionName, answer: Answer, until: Instant, now: Instant) {
+        while self.order.len() >= self.most {
+            self.drop_oldest();
+        }
+        self.drop_over(now);
+        self.next += 1;
+        let number = self.next;
+        self.order.push_back((name, number));
+        self.by_name.insert(name, Entry { answer, until, number });
+    }
+
+    /// Those at the head whose time is over: answers nobody asks for again do not stay.
+    fn drop_over(&mut self, now: Instant) {
+        while let Some((name, number)) = self.order.front() {
+            let serves = self
+                .by_name
+                .get(name)
+                .is_some_and(|entry| entry.number == *number && now < entry.until);
+            if serves {
+                return;
+            }
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((name, number)) = self.order.pop_front()
+            && self.by_name.get(&name).is_some_and(|entry| entry.number == number)
+        {
+            self.by_name.remove(&name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_lc_rs::hmac;
+
+    use super::super::question::Question;
+    use super::*;
+
+    fn name(user: &str) -> QuestionName {
+        let question = Question {
+            attempt: "".into(),
+            user: user.into(),
+            database: "".into(),
+            application_name: "".into(),
+            source: "192.0.2.7".parse().unwrap(),
+            listener: "".into(),
+            tls: true,
+            certificate_sha256: None,
+            password: None,
+            replication: false,
+        };
+        question.name(&hmac::Key::new(hmac::HMAC_SHA256, b"key"))
+    }
+
+    fn answer(reason: &str) -> Answer {
+        Answer::Denied { reason: reason.into() }
+    }
+
+    #[test]
+    fn an_answer_serves_until_its_time_is_over() {
+        let (mut kept, now) = (Kept::new(10), Instant::now());
+        let until = now + Duration::from_secs(10);
+        kept.keep(name("a"), answer("1"), until, now);
+        assert_eq!(kept.find(&name("a"), now), Some(answer("1")));
+        assert_eq!(kept.find(&name("b"), now), None);
+        assert_eq!(kept.find(&name("a"), until), None);
+        assert_eq!(kept.len(), 0);
+    }
+
+    #[test]
+    fn the_oldest_make_room() {
+        let (mut kept, now) = (Kept::new(3), Instant::now());
+        let until = now + Duration::from_secs(10);
+        for user in ["a", "b", "c", "a", "d"] {
+            kept.keep(name(user), answer(user), until, now);
+        }
+        assert!(kept.len() <= 3 && kept.order.len() <= 3);
+        assert_eq!(kept.find(&name("a"), now), Some(answer("a")), "replaced, so young");
+        assert_eq!(kept.find(&name("b"), now), None);
+        assert_eq!(kept.find(&name("d"), now), Some(answer("d")));
+    }
+
+    #[test]
+    fn answers_that_nobody_asks_for_again_do_not_stay() {
+        let (mut kept, now) = (Kept::new(100), Instant::now());
+        let until = now + Duration::from_secs(10);
+        for number in 0..50 {
+            kept.keep(name(&number.to_string()), answer(""), until, now);
+        }
+        kept.keep(name("later"), answer(""), until + Duration::from_secs(10), until);
+        assert_eq!(kept.len(), 1);
+    }
+}
