@@ -10,7 +10,7 @@ mod stream;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use postern_policy::model::{Access, Cluster, Grant, Model, NamePattern};
+use postern_policy::model::{Access, ClusterChoice, Cluster, Grant, Model, NamePattern};
 
 use super::{Exit, Terminal, say};
 use crate::control::credentials::{CredentialReader, Credentials, RoleSpec};
@@ -115,16 +115,29 @@ fn worst(one: Exit, other: Exit) -> Exit {
 fn uses_of(model: &Model) -> BTreeMap<Place<'_>, Use> {
     let mut uses: BTreeMap<Place<'_>, Use> = BTreeMap::new();
     for (name, grant) in &model.grants {
-        let usage = uses.entry((cluster, &grant.role)).or_default();
-        match grant.access {
-            Access::ReadOnly => {
-                usage.read_only.insert(name.clone());
+        for cluster in clusters_of(model, grant) {
+            let usage = uses.entry((cluster, &grant.role)).or_default();
+            match grant.access {
+                Access::ReadOnly => {
+                    usage.read_only.insert(name.clone());
+                }
+                Access::ReadWrite => usage.writes = true,
             }
-            Access::ReadWrite => usage.writes = true,
+            usage.databases.extend(databases_of(grant));
         }
-        usage.databases.extend(databases_of(grant));
     }
     uses
+}
+
+/// Where a grant may lead: its cluster, or each that has a tenant.
+fn clusters_of<'m>(model: &'m Model, grant: &'m Grant) -> impl Iterator<Item = &'m String> {
+    model.clusters.iter().filter_map(|(name, cluster)| {
+        let leads = match &grant.cluster {
+            ClusterChoice::Named(named) => named == name,
+            ClusterChoice::ByTenant(_) => cluster.tenant.is_some(),
+        };
+        leads.then_some(name)
+    })
 }
 
 /// A pattern names no database; `postgres` is where roles can be looked at in its stead.

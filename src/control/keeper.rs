@@ -16,7 +16,9 @@ use super::load::{self, LoadFault};
 use super::messages::{Cores, Notice};
 use super::pace::Pace;
 use super::published::Published;
-use super::resolve::Wish;
+use super::providers::{ProviderKind, ProviderSpec, Providers};
+use super::resolve::{Wish, Wisher};
+use super::secret_file::read_password;
 use super::retired::Retired;
 use super::specs::{Needs, authorities_digest};
 use super::watch::{Concern, Interest, Watch};
@@ -53,6 +55,7 @@ pub struct Tools {
     pub metrics: Arc<Metrics>,
     pub recorder: Recorder,
     pub resolver: Sender<Wish>,
+    pub providers: Arc<Providers>,
     pub reader: CredentialReader,
     pub listeners: ListenerCertificates,
     pub watch: Watch,
@@ -98,6 +101,7 @@ impl Keeper {
             return Err(faults);
         }
         self.resolve(patience);
+        self.set_providers();
         self.announce_policy();
         self.watch_files();
         Ok(())
@@ -158,6 +162,7 @@ impl Keeper {
     fn reload_secrets(&mut self) {
         self.read_credentials();
         self.read_listeners();
+        self.set_providers();
         self.watch_files();
     }
 
@@ -176,6 +181,7 @@ impl Keeper {
         self.read_credentials();
         self.resolve(ADDRESS_PATIENCE);
         self.retired.add(self.tools.published.policy.swap(Arc::new(fresh)));
+        self.set_providers();
         self.tools
             .metrics
             .control
@@ -251,6 +257,42 @@ impl Keeper {
         published.store(Arc::new(reading.table));
     }
 
+    /// Whom the policy in force has asked over HTTPS. Those that are as before keep their keys and connections.
+    fn set_providers(&self) {
+        let in_force = self.tools.published.policy.load();
+        let issuers = in_force.snapshot.token_issuers().into_iter();
+        let issuers = issuers.map(|(_, name, issuer)| ProviderSpec {
+            name: name.into(),
+            kind: ProviderKind::Issuer(issuer),
+        });
+        let webhooks = in_force.snapshot.webhooks().into_iter().map(|(_, name, webhook)| {
+            let file = webhook.authorization_file.as_ref();
+            let authorization = file.and_then(|file| self.authorization(name, &self.tools.directory.join(file)));
+            ProviderSpec {
+                name: name.into(),
+                kind: ProviderKind::Webhook { webhook, authorization },
+            }
+        });
+        self.tools.providers.set(issuers.chain(webhooks).collect());
+    }
+
+    fn authorization(&self, provider: &str, file: &std::path::Path) -> Option<crate::secret::Secret> {
+        match read_password(file) {
+            Ok(secret) => Some(secret),
+            Err(fault) => {
+                tracing::error!(provider, %fault, "webhook not asked: it has no authorization");
+                None
+            }
+        }
+    }
+
+    fn authorization_files(&self) -> Vec<PathBuf> {
+        let in_force = self.tools.published.policy.load();
+        let webhooks = in_force.snapshot.webhooks().into_iter();
+        let files = webhooks.filter_map(|(_, _, webhook)| webhook.authorization_file);
+        files.map(|file| self.tools.directory.join(file)).collect()
+    }
+
     fn read_listeners(&mut self) -> Vec<super::listeners::ListenerFault> {
         let published = &self.tools.published;
         let authorities = authorities_digest(&published.policy.load().snapshot);
@@ -279,6 +321,7 @@ impl Keeper {
     fn resolve(&self, patience: Duration) {
         let (done, answer) = channel();
         let wish = Wish {
+            of: Wisher::Policy,
             hosts: self.needs.hosts().clone(),
             done: Some(done),
         };
@@ -334,7 +377,8 @@ impl Keeper {
             .reader
             .files(&self.needs.roles())
             .into_iter()
-            .chain(self.tools.listeners.files());
+            .chain(self.tools.listeners.files())
+            .chain(self.authorization_files());
         let policy = self.referenced.iter().cloned().map(|file| (file, Concern::Policy));
         let files = secrets.map(|file| (file, Concern::Secrets)).chain(policy).collect();
         self.interest = Interest {

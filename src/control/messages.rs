@@ -13,6 +13,7 @@ use super::client_keys::DeriveFault;
 use super::credentials::Credential;
 use crate::audit::Ticket;
 use crate::identity::scram::Keys;
+use crate::identity::webhook::Answer;
 use crate::metrics::Latencies;
 
 /// What a core asks of control.
@@ -47,6 +48,9 @@ pub enum Notice {
     },
     /// The credentials table is current again; `changed` says whether the role's credential is another one now.
     CredentialRead { ticket: Ticket, changed: bool },
+    /// The keys of the issuer that the attempt waits for are as new as they will be for now.
+    KeysFetched { ticket: Ticket },
+    Answer { ticket: Ticket, answer: Box<Answer> },
     /// Swap this empty set in and send the filled one back.
     ExchangeLatencies(Box<Latencies>),
     /// Stop accepting, let transactions finish, and be gone within `deadline`.

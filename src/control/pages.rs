@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::latency::LatencyTotals;
 use super::lifecycle::Lifecycle;
 use super::messages::Cores;
+use super::providers::Providers;
 use crate::audit::Recorder;
 use crate::metrics::{self, Metrics};
 
@@ -16,6 +17,7 @@ pub struct Pages {
     pub lifecycle: Arc<Lifecycle>,
     pub cores: Arc<Cores>,
     pub recorder: Recorder,
+    pub providers: Arc<Providers>,
     /// Whether `/metrics` is served.
     pub show_metrics: bool,
 }

@@ -158,14 +158,45 @@ impl Resolver {
     }
 }
 
-/// Tells the resolver's thread which hosts are wanted now; `done` hears when each of them has been tried.
+/// Tells the resolver's thread which hosts `of` wants now; `done` hears when each of them has been tried.
 pub struct Wish {
+    pub of: Wisher,
     pub hosts: BTreeSet<String>,
     pub done: Option<Sender<()>>,
 }
 
+/// Who wants addresses: what one wishes takes nothing from the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wisher {
+    /// The clusters of the policy in force.
+    Policy,
+    /// Identity providers, and where their documents lead.
+    Providers,
+}
+
+/// What each of them wants.
+#[derive(Default)]
+struct Wanted {
+    policy: BTreeSet<String>,
+    providers: BTreeSet<String>,
+}
+
+impl Wanted {
+    fn replace(&mut self, of: Wisher, hosts: &BTreeSet<String>) {
+        match of {
+            Wisher::Policy => self.policy.clone_from(hosts),
+            Wisher::Providers => self.providers.clone_from(hosts),
+        }
+    }
+
+    fn all(&self) -> BTreeSet<String> {
+        self.policy.union(&self.providers).cloned().collect()
+    }
+}
+
 /// The resolver's thread: until nobody can wish any more.
 pub fn serve(mut resolver: Resolver, wishes: &Receiver<Wish>, metrics: &ControlMetrics) {
+    let mut wanted = Wanted::default();
     loop {
         let wait = resolver
             .next_due()
@@ -176,7 +207,8 @@ pub fn serve(mut resolver: Resolver, wishes: &Receiver<Wish>, metrics: &ControlM
             Err(RecvTimeoutError::Disconnected) => return,
         };
         if let Some(wish) = &wish {
-            resolver.want(&wish.hosts, Instant::now());
+            wanted.replace(wish.of, &wish.hosts);
+            resolver.want(&wanted.all(), Instant::now());
         }
         tell(&resolver.run(Instant::now()), metrics);
         if let Some(done) = wish.and_then(|wish| wish.done)

@@ -23,8 +23,9 @@ use super::listeners::{ListenerCertificates, ListenerFault};
 use super::load;
 use super::messages::{Cores, Notice, Requests};
 use super::pages::Pages;
+use super::providers::{self, Pace, Providers, Told, Window};
 use super::published::Published;
-use super::resolve::{self, Addresses, Lookup, Resolver, Wish, system_lookup};
+use super::resolve::{self, Addresses, Lookup, Resolver, Wish, Wisher, system_lookup};
 use super::runtime::Runner;
 use super::watch::Watch;
 use super::workers::{self, Desk};
@@ -50,6 +51,8 @@ pub struct Setup {
 pub struct Control {
     pub published: Arc<Published>,
     pub requests: Requests,
+    /// Identity providers, as cores see them.
+    pub providers: Window,
     pub lifecycle: Arc<Lifecycle>,
     /// Where the admin pages are; port 0 resolved.
     pub admin: Option<SocketAddr>,
@@ -94,13 +97,16 @@ impl Control {
         let (cores, lifecycle) = (Arc::new(cores), Arc::new(Lifecycle::new(metrics.cores().len() as u16)));
         let published = Arc::new(publish(in_force, config.listeners.len()));
         let (jobs, todo) = channel();
+        let resolver = start_resolver(&published, lookup, metrics.clone())?;
+        let providers = Arc::new(start_providers(&published, &cores, &resolver)?);
         let tools = Tools {
             directory: config.server.policy.clone(),
             published: published.clone(),
             cores: cores.clone(),
             metrics: metrics.clone(),
             recorder: recorder.clone(),
-            resolver: start_resolver(&published, lookup, metrics.clone())?,
+            resolver,
+            providers: providers.clone(),
             reader: CredentialReader::new(config.server.policy.clone()),
             listeners: ListenerCertificates::new(&config.listeners),
             watch: start_watch(&jobs),
@@ -118,6 +124,7 @@ impl Control {
             lifecycle: lifecycle.clone(),
             cores: cores.clone(),
             recorder,
+            providers: providers.clone(),
             show_metrics: config.admin.is_some_and(|admin| admin.metrics),
         };
         let (admin, pages) = admin
@@ -127,6 +134,7 @@ impl Control {
         Ok(Self {
             published,
             requests,
+            providers: providers.window(),
             lifecycle,
             admin,
             cores,
@@ -203,6 +211,41 @@ fn start_resolver(published: &Published, lookup: Lookup, metrics: Arc<Metrics>) 
     let work = move || resolve::serve(resolver, &wishes, &metrics.control);
     std::thread::Builder::new().name("postern-names".into()).spawn(work)?;
     Ok(sender)
+}
+
+/// A core whose inbox is full does not hear the answer: what waits for it is refused by its own deadline.
+fn start_providers(
+    published: &Published,
+    cores: &Arc<Cores>,
+    resolver: &Sender<Wish>,
+) -> io::Result<Providers> {
+    let (cores, resolver) = (cores.clone(), resolver.clone());
+    Providers::start(providers::Setup {
+        addresses: published.addresses.clone(),
+        tell: Box::new(move |ticket, told| {
+            let notice = match told {
+                Told::KeysRefetched => Notice::KeysFetched { ticket },
+                Told::Webhook(answer) => Notice::Answer {
+                    ticket,
+                    answer: Box::new(answer),
+                },
+            };
+            if !cores.try_tell(ticket.core, notice) {
+                tracing::error!(core = ticket.core, "core takes no messages; an answer of a provider is lost");
+            }
+        }),
+        want: Box::new(move |hosts| {
+            let wish = Wish {
+                of: Wisher::Providers,
+                hosts,
+                done: None,
+            };
+            if resolver.send(wish).is_err() {
+                tracing::debug!("nobody resolves names any more");
+            }
+        }),
+        pace: Pace::default(),
+    })
 }
 
 fn start_watch(jobs: &Sender<Job>) -> Watch {

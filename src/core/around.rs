@@ -9,11 +9,13 @@ use postern_policy::view::{ClusterView, EndpointView};
 use crate::audit::{Name, ServerAddress};
 use crate::control::credentials::Credential;
 use crate::control::resolve::Addresses;
+use crate::identity::token::cache::Cache;
+use crate::identity::token::{KeySet, OneTime, Verified};
 use crate::in_force::InForce;
 use crate::metrics::{Decided, Latencies, Stage};
 use crate::ring::socket::Address;
 use crate::secret::Secret;
-use crate::session::{NoRoute, Route, Surroundings, Terms};
+use crate::session::{NoRoute, Route, Spent, Surroundings, Terms};
 use crate::time::{Mono, Utc};
 
 use super::admission;
@@ -31,6 +33,7 @@ pub(super) struct Around<'a> {
     pub latencies: &'a mut Latencies,
     pub interned: &'a mut Interned,
     pub shared_destinations: &'a mut Destinations,
+    pub tokens: &'a mut Cache,
     pub admission: &'a mut Option<admission::Key>,
     pub destinations: &'a mut Arc<[Arc<Destination>]>,
     pub credential: &'a mut Option<Arc<Credential>>,
@@ -112,6 +115,24 @@ impl Surroundings for Around<'_> {
         self.interned.share(terms)
     }
 
+    fn keys_of(&self, provider: &str) -> Option<Arc<KeySet>> {
+        let key_sets = self.shared.providers.key_sets().load();
+        key_sets.of(provider)?.usable(self.utc()).cloned()
+    }
+
+    fn known_token(&mut self, hash: &[u8; 32], policy: u64) -> Option<Arc<Verified>> {
+        self.tokens.get(hash, self.keys_generation(), policy)
+    }
+
+    fn remember_token(&mut self, hash: [u8; 32], policy: u64, verified: Arc<Verified>) {
+        let keys = self.keys_generation();
+        self.tokens.put(hash, keys, policy, verified);
+    }
+
+    fn spend(&mut self, once: &OneTime) -> Spent {
+        self.shared.spent.spend(once, self.utc())
+    }
+
     fn decided(&mut self, permitted: bool, nanoseconds: u64) {
         if let Some(metrics) = self.shared.metrics.core(self.reference.core) {
             metrics
@@ -119,6 +140,12 @@ impl Surroundings for Around<'_> {
                 .one(if permitted { Decided::Permit } else { Decided::Refuse });
         }
         self.latencies.record(Stage::Decision, nanoseconds);
+    }
+}
+
+impl Around<'_> {
+    fn keys_generation(&self) -> u64 {
+        self.shared.providers.key_sets().load().generation()
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::audit::{Attempt, End, Outcome as Came, Reason, Record, Server, Telling, Ticket};
 use crate::control::messages::Request;
+use crate::control::providers::Ask;
 use crate::identity::scram::Keys;
+use crate::identity::webhook::{Answer, Question};
 use crate::metrics::{Stage, UpstreamResult};
 use crate::ring::{Errno, Segment, socket};
 use crate::session::{Gate, Order, Passage, Surroundings};
@@ -164,6 +166,7 @@ impl Core {
             latencies: &mut self.latencies,
             interned: &mut self.interned,
             shared_destinations: &mut self.destinations,
+            tokens: &mut self.tokens,
             admission: &mut connection.admission,
             destinations: &mut login.destinations,
             credential: &mut login.credential,
@@ -200,6 +203,8 @@ impl Core {
             Order::CloseServer => self.close_line(index, Side::Server),
             Order::DeriveKeys { salt, iterations } => self.derive_keys(index, &salt, iterations),
             Order::ReadCredential { cluster, role } => self.read_credential(index, &cluster, &role),
+            Order::FetchKeys { provider } => self.fetch_keys(index, &provider),
+            Order::AskWebhook { provider, question } => self.ask_webhook(index, &provider, question),
             Order::RecordAttempt { attempt, tell: true } => self.record_permit(index, attempt),
             Order::RecordAttempt { attempt, tell: false } => {
                 self.count_attempt(attempt.outcome, attempt.reason);
@@ -359,6 +364,49 @@ impl Core {
 
     pub(super) fn credential_read(&mut self, index: u32, changed: bool) {
         self.gate(index, |gate, around| gate.handle_credential_read(around, changed));
+    }
+
+    fn fetch_keys(&mut self, index: u32, provider: &str) {
+        let asked = self.ticket(index).map(|ticket| {
+            self.shared.providers.ask(Ask::Refetch {
+                provider: provider.into(),
+                ticket,
+            })
+        });
+        if !matches!(asked, Some(Ok(()))) {
+            self.keys_fetched(index);
+        }
+    }
+
+    pub(super) fn keys_fetched(&mut self, index: u32) {
+        self.gate(index, |gate, around| gate.handle_keys_fetched(around));
+    }
+
+    fn ask_webhook(&mut self, index: u32, provider: &str, question: Box<Question>) {
+        let asked = self.ticket(index).map(|ticket| {
+            self.shared.providers.ask(Ask::Webhook {
+                provider: provider.into(),
+                question,
+                ticket,
+            })
+        });
+        if !matches!(asked, Some(Ok(()))) {
+            let why = "too many questions wait to be asked".into();
+            self.answered(index, Answer::Unavailable { why });
+        }
+    }
+
+    pub(super) fn answered(&mut self, index: u32, answer: Answer) {
+        self.gate(index, |gate, around| gate.handle_answer(around, answer));
+    }
+
+    /// What an answer from elsewhere finds the connection by.
+    fn ticket(&mut self, index: u32) -> Option<Ticket> {
+        let connection = self.table.get(index)?;
+        Some(Ticket {
+            core: self.id,
+            session: connection.reference.bits(),
+        })
     }
 
     /// The session begins: what was needed for the login goes, what the client sent early comes first.

@@ -49,6 +49,16 @@ impl Core {
                     self.credential_read(session.index, changed);
                 }
             }
+            Notice::KeysFetched { ticket } => {
+                if let Some(session) = self.session_of(ticket) {
+                    self.keys_fetched(session.index);
+                }
+            }
+            Notice::Answer { ticket, answer } => {
+                if let Some(session) = self.session_of(ticket) {
+                    self.answered(session.index, *answer);
+                }
+            }
             Notice::ExchangeLatencies(empty) => {
                 let filled = std::mem::replace(&mut self.latencies, empty);
                 // Control asks again later; what a full queue loses is one interval of figures.

@@ -26,6 +26,7 @@ mod relay;
 mod run;
 mod serve;
 mod shared;
+pub mod spent;
 mod table;
 pub mod timers;
 mod transport;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::audit::{ServerAddress, SessionIds};
+use crate::identity::token::cache::Cache;
 use crate::in_force::InForce;
 use crate::inbox::Inbox;
 use crate::metrics::{CoreMetrics, Latencies};
@@ -51,6 +52,8 @@ pub struct Core {
     pub(super) recheck: Option<u32>,
     pub(super) latencies: Box<Latencies>,
     pub(super) interned: Interned,
+    /// Tokens whose signature was found good.
+    pub(super) tokens: Cache,
     pub(super) destinations: Destinations,
     /// When the drain must be over, once it has begun.
     pub(super) draining: Option<Mono>,

@@ -9,6 +9,7 @@ use crate::audit::{Name, Recorder};
 use crate::control::Published;
 use crate::control::lifecycle::Lifecycle;
 use crate::control::messages::Requests;
+use crate::control::providers::Window;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::ring::RingHandle;
@@ -18,6 +19,7 @@ use crate::time::{Mono, Utc};
 use super::admission::Admission;
 use super::cancel::CancelDirectory;
 use super::places::Places;
+use super::spent::SpentTokens;
 
 /// One set for the process.
 pub struct Shared {
@@ -29,6 +31,9 @@ pub struct Shared {
     pub places: Places,
     pub admission: Admission,
     pub cancels: CancelDirectory,
+    pub spent: SpentTokens,
+    /// Identity providers that are asked over HTTPS.
+    pub providers: Window,
     /// The mock salts of unknown names are made of it.
     pub gate_secret: [u8; 32],
     /// First part of every session id of this process.

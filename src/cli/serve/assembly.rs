@@ -12,6 +12,7 @@ use crate::core::admission::Admission;
 use crate::core::cancel::CancelDirectory;
 use crate::core::places::Places;
 use crate::core::reference::SessionReference;
+use crate::core::spent::SpentTokens;
 use crate::core::{Clock, CoreOptions, ListenerFacts, Shared, Timeouts};
 use crate::inbox::{Inbox, Message};
 use crate::metrics::Metrics;
@@ -46,6 +47,8 @@ impl Parts<'_> {
             places: Places::new(inboxes.len(), sessions_per_core(self.config, inboxes.len())),
             admission: Admission::default(),
             cancels: CancelDirectory::new(&random()?),
+            spent: SpentTokens::default(),
+            providers: self.control.providers.clone(),
             gate_secret,
             process,
             entrances: self.config.listeners.iter().map(entrance).collect(),

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::rand;
 use monoio::io::AsyncReadRent;
 
-use super::answer::Answer;
+use crate::identity::webhook::Answer;
 use super::figures::{Figures, Kind};
 use super::key_sets::ProviderKeys;
 use super::line::Line;
@@ -18,7 +18,8 @@ use super::plan::{KeysPlan, Plan, WebhookPlan, Work};
 use super::refresh::{Issuer, later};
 use super::shared::Shared;
 use super::webhooks::Hook;
-use super::{Ask, KeySet, Told};
+use super::{Ask, Told};
+use crate::identity::token::KeySet;
 use crate::audit::Ticket;
 use crate::time::Utc;
 

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
-use super::answer::Answer;
-use super::question::QuestionName;
+use crate::identity::webhook::Answer;
+use crate::identity::webhook::QuestionName;
 
 pub struct Kept {
     most: usize,
@@ -84,7 +84,7 @@ mod tests {
 
     use aws_lc_rs::hmac;
 
-    use super::super::question::Question;
+    use crate::identity::webhook::Question;
     use super::*;
 
     fn name(user: &str) -> QuestionName {

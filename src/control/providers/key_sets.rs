@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::KeySet;
+use crate::identity::token::KeySet;
 use crate::time::Utc;
 
 /// By name of the provider. Cores read it and never wait for it.
 #[derive(Default)]
 pub struct KeySets {
-    /// Changes with every publication.
+    /// Another number whenever a set of keys is another one, and not for news of the same.
     generation: u64,
     providers: HashMap<Box<str>, Arc<ProviderKeys>>,
 }
@@ -47,9 +47,11 @@ impl KeySets {
     /// These sets with another one for `provider`.
     pub(super) fn with(&self, provider: &str, keys: ProviderKeys) -> Self {
         let mut providers = self.providers.clone();
-        providers.insert(provider.into(), Arc::new(keys));
+        let generation = keys.generation;
+        let before = providers.insert(provider.into(), Arc::new(keys));
+        let same = before.is_some_and(|before| before.generation == generation);
         Self {
-            generation: self.generation + 1,
+            generation: self.generation + u64::from(!same),
             providers,
         }
     }

@@ -7,10 +7,9 @@
 //!
 //! - [`client`]: one request, with a deadline over everything. [`connection`], [`target`], [`trust`], [`fault`].
 //! - [`refresh`]: one issuer's keys. [`discovery`], [`freshness`], [`chance`], [`key_sets`].
-//! - [`webhooks`]: one webhook's questions. [`question`], [`answer`], [`kept`].
+//! - [`webhooks`]: one webhook's questions. [`kept`].
 //! - [`plan`] makes the policy's words ready, [`line`] is the way in, [`shared`] what all have, [`figures`] what they did.
 
-mod answer;
 mod chance;
 mod client;
 mod connection;
@@ -23,7 +22,6 @@ mod kept;
 mod key_sets;
 mod line;
 mod plan;
-mod question;
 mod refresh;
 mod shared;
 mod target;
@@ -39,16 +37,14 @@ use super::messages::Busy;
 use super::resolve::Addresses;
 use super::runtime::Runner;
 use crate::audit::Ticket;
+use crate::identity::webhook::{Answer, Question};
 use line::Line;
 use shared::Shared;
 
-pub use answer::{Answer, Asserted};
 pub use figures::{Kind, Status};
 pub use key_sets::{KeySets, ProviderKeys};
 pub use plan::{ProviderKind, ProviderSpec};
-pub use question::Question;
 pub use shared::{Pace, Want};
-pub use stand_in::KeySet;
 
 /// Questions that may wait for the runtime to take them. It takes them at once unless it is starved.
 const QUESTIONS: usize = 4096;
@@ -163,31 +159,6 @@ impl Window {
 
     pub fn key_sets(&self) -> &Arc<ArcSwap<KeySets>> {
         &self.key_sets
-    }
-}
-
-/// Until the identity room has a key set: replace the module by `pub use crate::identity::token::KeySet`.
-mod stand_in {
-    /// The names of the keys, and nothing to verify with.
-    pub struct KeySet(Vec<Box<str>>);
-
-    impl KeySet {
-        pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-            #[derive(serde::Deserialize)]
-            struct Set {
-                keys: Vec<Key>,
-            }
-            #[derive(serde::Deserialize)]
-            struct Key {
-                kid: Option<Box<str>>,
-            }
-            let set: Set = serde_json::from_slice(bytes)?;
-            Ok(Self(set.keys.into_iter().filter_map(|key| key.kid).collect()))
-        }
-
-        pub fn key_ids(&self) -> impl Iterator<Item = &str> {
-            self.0.iter().map(|kid| &**kid)
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use postern_policy::model::{KeySource, TokenForm, TokenIssuer, Webhook};
 use rustls::ClientConfig;
 use subtle::ConstantTimeEq;
 
-use super::KeySet;
+use crate::identity::token::KeySet;
 use super::discovery;
 use super::target::Target;
 use super::trust::{TrustFault, client_config};

@@ -16,13 +16,13 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::Told;
-use super::answer::{self, Answer, Asserted, Verdict};
+use crate::identity::webhook::{self, Answer, Asserted, Verdict};
 use super::client::{Call, Client};
 use super::fault::Fault;
 use super::figures::Figures;
 use super::kept::Kept;
 use super::plan::WebhookPlan;
-use super::question::{Question, QuestionName};
+use crate::identity::webhook::{Question, QuestionName};
 use super::refresh::later;
 use super::shared::Shared;
 use crate::audit::Ticket;
@@ -57,7 +57,7 @@ enum HookFault {
     #[error(transparent)]
     Request(#[from] Fault),
     #[error(transparent)]
-    Answer(#[from] answer::AnswerFault),
+    Answer(#[from] webhook::AnswerFault),
     #[error("the authorization cannot stand in a header")]
     Authorization,
 }
@@ -141,7 +141,7 @@ impl Hook {
         if reply.status != StatusCode::OK {
             return Err(Fault::Status(reply.status.as_u16()).into());
         }
-        let verdict = answer::read(&reply.body)?;
+        let verdict = webhook::read(&reply.body)?;
         if self.failing.replace(false) {
             tracing::info!(provider = &*self.figures.name, "the webhook answers again");
         }

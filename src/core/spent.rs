@@ -1,0 +1,122 @@
+//! Tokens that count once, and have: shared by all cores, bounded, each forgotten once it is invalid anyway.
+//!
+//! One-time means once in this process: another gate of the fleet, or this one after a restart, does not know of it.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use crate::identity::token::OneTime;
+use crate::session::Spent;
+use crate::time::Utc;
+
+/// Marks are spread by their first byte.
+const SHARDS: usize = 64;
+/// Marks that are kept at most, 40 bytes in each of two tables: some 30 MiB where all are in use, none before.
+const MOST: usize = 262_144;
+
+/// What was used up.
+pub struct SpentTokens {
+    shards: Box<[Mutex<Shard>]>,
+    most_of_shard: usize,
+}
+
+#[derive(Default)]
+struct Shard {
+    spent: HashSet<[u8; 32]>,
+    /// The one that ends first on top.
+    ends: BinaryHeap<Reverse<(i64, [u8; 32])>>,
+}
+
+impl Default for SpentTokens {
+    fn default() -> Self {
+        Self::with_room_for(MOST)
+    }
+}
+
+impl SpentTokens {
+    /// `most`: marks at once, rounded up to a multiple of the shards.
+    pub fn with_room_for(most: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            most_of_shard: most.div_ceil(SHARDS).max(1),
+        }
+    }
+
+    /// Uses a token up. Of any number of cores that do so at once, one is told that it was fresh.
+    pub fn spend(&self, once: &OneTime, now: Utc) -> Spent {
+        let [first, ..] = once.id;
+        let Some(shard) = self.shards.get(usize::from(first) % SHARDS) else {
+            return Spent::Full;
+        };
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        shard.forget_until(now);
+        if shard.spent.contains(&once.id) {
+            return Spent::Replayed;
+        }
+        if shard.spent.len() >= self.most_of_shard {
+            return Spent::Full;
+        }
+        shard.spent.insert(once.id);
+        shard.ends.push(Reverse((once.until.0, once.id)));
+        Spent::Fresh
+    }
+}
+
+impl Shard {
+    fn forget_until(&mut self, now: Utc) {
+        while self.ends.peek().is_some_and(|Reverse((until, _))| *until <= now.0) {
+            if let Some(Reverse((_, id))) = self.ends.pop() {
+                self.spent.remove(&id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn once(id: u8, until: i64) -> OneTime {
+        OneTime {
+            id: [id; 32],
+            until: Utc(until),
+        }
+    }
+
+    #[test]
+    fn a_token_counts_once_until_it_has_ended() {
+        let spent = SpentTokens::default();
+        assert_eq!(spent.spend(&once(1, 100), Utc(0)), Spent::Fresh);
+        assert_eq!(spent.spend(&once(1, 100), Utc(99)), Spent::Replayed);
+        assert_eq!(spent.spend(&once(2, 100), Utc(99)), Spent::Fresh);
+        // Invalid by then, so it comes from nobody who was let in; the mark has made room.
+        assert_eq!(spent.spend(&once(1, 200), Utc(100)), Spent::Fresh);
+    }
+
+    #[test]
+    fn without_room_nothing_counts_until_something_ends() {
+        let spent = SpentTokens::with_room_for(1);
+        assert_eq!(spent.spend(&once(1, 100), Utc(0)), Spent::Fresh);
+        assert_eq!(spent.spend(&once(65, 300), Utc(0)), Spent::Full);
+        assert_eq!(spent.spend(&once(65, 300), Utc(100)), Spent::Fresh);
+    }
+
+    #[test]
+    fn of_many_at_once_one_is_first() {
+        let spent = SpentTokens::default();
+        let fresh = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for id in 0..=255 {
+                        if spent.spend(&once(id, 100), Utc(0)) == Spent::Fresh {
+                            fresh.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(fresh.into_inner(), 256);
+    }
+}
