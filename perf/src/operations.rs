@@ -11,7 +11,7 @@ use postern::wire::frame::Follower;
 use postern::wire::tag::TagSet;
 use postern_perf::million::{Questions, Sample, Share, model};
 use postern_policy::identity::ScramVerifierView;
-use postern_policy::model::{IdentityKey, Identity, Model, ServerTls, ServerTlsMode};
+use postern_policy::model::{Identity, IdentityKey, Model, ServerTls, ServerTlsMode};
 use postern_policy::snapshot::Snapshot;
 use postern_policy::time::Utc;
 use rcgen::{CertificateParams, KeyPair};

@@ -45,7 +45,7 @@ fn attempt(id: SessionId, outcome: Outcome, reason: Reason) -> Box<Attempt> {
 fn permit(id: SessionId) -> Box<Attempt> {
     let proofs = Proofs {
         certificate: true,
-        scram: None,
+        ..Proofs::default()
     };
     Box::new(Attempt {
         proofs,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use postern_policy::authenticate::{Arrival, Source};
 use postern_policy::decide;
-use postern_policy::explain::{Decision, Inquiry, Presented, explain};
+use postern_policy::explain::{Asserted, Decision, Inquiry, Presented, explain};
 use postern_policy::identity::CertificateNames;
 use postern_policy::snapshot::Snapshot;
 use rustls_pki_types::CertificateDer;
@@ -128,10 +128,13 @@ fn inquiry<'a>(
         },
         certificate: match (shown, lists) {
             (Some(Shown::Refused(refusal)), _) => Presented::Refused(refusal.as_str()),
-            (Some(Shown::Sound(evidence)), Some(lists)) => Presented::Sound(names(evidence, lists)),
+            (Some(Shown::Sound(evidence)), Some(lists)) => {
+                Presented::Sound(names(evidence, lists), &evidence.facts().attributes)
+            }
             (Some(Shown::Sound(_)) | None, _) => Presented::None,
         },
         scram: arguments.proof.contains(&Proof::Scram),
+        assertion: Asserted::None,
         replication: match arguments.replication {
             None => decide::Replication::No,
             Some(Replication::Database) => decide::Replication::Database,

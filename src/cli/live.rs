@@ -10,7 +10,7 @@ mod stream;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use postern_policy::model::{Access, ClusterChoice, Cluster, Grant, Model, NamePattern};
+use postern_policy::model::{Access, Cluster, ClusterChoice, Grant, Model, NamePattern};
 
 use super::{Exit, Terminal, say};
 use crate::control::credentials::{CredentialReader, Credentials, RoleSpec};

@@ -39,6 +39,7 @@ fn site(epoll: bool) -> Site {
         lifecycle: Arc::new(Lifecycle::new(1)),
         cores: Arc::new(Cores::new(1, Box::new(tell))),
         recorder: writer.recorder(),
+        providers: Box::new(Vec::new),
         show_metrics: true,
     });
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();

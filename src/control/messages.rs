@@ -47,14 +47,24 @@ pub enum Notice {
         keys: Result<Arc<Keys>, DeriveFault>,
     },
     /// The credentials table is current again; `changed` says whether the role's credential is another one now.
-    CredentialRead { ticket: Ticket, changed: bool },
+    CredentialRead {
+        ticket: Ticket,
+        changed: bool,
+    },
     /// The keys of the issuer that the attempt waits for are as new as they will be for now.
-    KeysFetched { ticket: Ticket },
-    Answer { ticket: Ticket, answer: Box<Answer> },
+    KeysFetched {
+        ticket: Ticket,
+    },
+    Answer {
+        ticket: Ticket,
+        answer: Box<Answer>,
+    },
     /// Swap this empty set in and send the filled one back.
     ExchangeLatencies(Box<Latencies>),
     /// Stop accepting, let transactions finish, and be gone within `deadline`.
-    Drain { deadline: Duration },
+    Drain {
+        deadline: Duration,
+    },
     /// Stop now.
     Stop,
 }

@@ -22,7 +22,6 @@ pub mod messages;
 pub mod pace;
 pub mod pages;
 pub mod providers;
-pub mod providers;
 pub mod published;
 pub mod resolve;
 pub mod retired;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::latency::LatencyTotals;
 use super::lifecycle::Lifecycle;
 use super::messages::Cores;
-use super::providers::Providers;
+use super::providers::Status;
 use crate::audit::Recorder;
 use crate::metrics::{self, Metrics};
 
@@ -17,7 +17,8 @@ pub struct Pages {
     pub lifecycle: Arc<Lifecycle>,
     pub cores: Arc<Cores>,
     pub recorder: Recorder,
-    pub providers: Arc<Providers>,
+    /// What is known of each identity provider.
+    pub providers: Box<dyn Fn() -> Vec<Status> + Send + Sync>,
     /// Whether `/metrics` is served.
     pub show_metrics: bool,
 }

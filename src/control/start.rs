@@ -124,7 +124,10 @@ impl Control {
             lifecycle: lifecycle.clone(),
             cores: cores.clone(),
             recorder,
-            providers: providers.clone(),
+            providers: {
+                let providers = providers.clone();
+                Box::new(move || providers.status())
+            },
             show_metrics: config.admin.is_some_and(|admin| admin.metrics),
         };
         let (admin, pages) = admin
@@ -214,11 +217,7 @@ fn start_resolver(published: &Published, lookup: Lookup, metrics: Arc<Metrics>) 
 }
 
 /// A core whose inbox is full does not hear the answer: what waits for it is refused by its own deadline.
-fn start_providers(
-    published: &Published,
-    cores: &Arc<Cores>,
-    resolver: &Sender<Wish>,
-) -> io::Result<Providers> {
+fn start_providers(published: &Published, cores: &Arc<Cores>, resolver: &Sender<Wish>) -> io::Result<Providers> {
     let (cores, resolver) = (cores.clone(), resolver.clone());
     Providers::start(providers::Setup {
         addresses: published.addresses.clone(),
@@ -231,7 +230,10 @@ fn start_providers(
                 },
             };
             if !cores.try_tell(ticket.core, notice) {
-                tracing::error!(core = ticket.core, "core takes no messages; an answer of a provider is lost");
+                tracing::error!(
+                    core = ticket.core,
+                    "core takes no messages; an answer of a provider is lost"
+                );
             }
         }),
         want: Box::new(move |hosts| {

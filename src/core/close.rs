@@ -213,7 +213,10 @@ impl Core {
         };
         match &mut connection.phase {
             Phase::Relay(passage) if passage.ending().is_none() => match passage.standing.recheck(&in_force, utc) {
-                Ok(()) => self.schedule(index),
+                Ok(()) => {
+                    self.carry_out_expiry(index);
+                    self.schedule(index);
+                }
                 Err(why) => self.force_end(index, why),
             },
             Phase::Login(_) => self.gate(index, |gate, around| gate.handle_policy_changed(around)),

@@ -27,7 +27,7 @@ impl Interned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use postern_policy::model::Limits;
+    use postern_policy::model::{Limits, OnExpiry};
 
     fn terms(identity: &str) -> Terms {
         let name = |text: &str| text.into();
@@ -38,7 +38,10 @@ mod tests {
             cluster: name("c"),
             user: name("u"),
             database: name("d"),
+            server_database: name("d"),
             limits: Limits::default(),
+            on_expiry: OnExpiry::default(),
+            expiry_notice: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::audit::{End, EndReason, Record, Server, Traffic};
 use crate::metrics::Direction;
 use crate::ring::Segment;
-use crate::session::{Passage, Verdict};
+use crate::session::{Expiry, Passage, Verdict};
 use crate::time::Mono;
 use crate::upstream::cancel::UpstreamCancelKey;
 use crate::wire::error::Report;
@@ -65,10 +65,22 @@ impl Core {
             Verdict::Forward => {
                 self.count(side, segment.len());
                 self.forward(index, side.other(), segment);
-                if self.draining.is_some() && side == Side::Server {
-                    self.end_if_quiet(index);
+                if side == Side::Server {
+                    self.end_if_finished(index);
                 }
             }
+            Verdict::ForwardAndNotify(length) => {
+                let first = segment.split_to(length);
+                self.count(side, first.len());
+                if !first.is_empty() {
+                    self.forward(index, side.other(), first);
+                }
+                self.say_proof_ends(index);
+                if !segment.is_empty() {
+                    self.relay(index, side, segment);
+                }
+            }
+            Verdict::Refuse => self.force_end(index, EndReason::ProofExpired),
             Verdict::ForwardAndEnd(length) => {
                 segment.truncate(length);
                 self.count(side, length);
@@ -167,12 +179,55 @@ impl Core {
                 SqlState::IdleSessionTimeout,
                 "terminating connection due to idle-session timeout",
             ),
+            EndReason::ProofExpired => (
+                SqlState::AdminShutdown,
+                "terminating connection because the proof of identity has expired",
+            ),
             _ => (
                 SqlState::AdminShutdown,
                 "terminating connection due to administrator command",
             ),
         };
         self.end_session(index, why, Some(Report::fatal(sqlstate, message)));
+    }
+
+    /// Ends a session that has nothing under way and is to end for that.
+    #[inline]
+    fn end_if_finished(&mut self, index: u32) {
+        if self.draining.is_some() {
+            return self.end_if_quiet(index);
+        }
+        if self.passage(index).is_some_and(|passage| passage.is_finished()) {
+            self.force_end(index, EndReason::ProofExpired);
+        }
+    }
+
+    /// What the end of a session's proof asks for at this moment.
+    pub(super) fn carry_out_expiry(&mut self, index: u32) {
+        let utc = self.utc;
+        let Some(passage) = self.passage(index) else { return };
+        match passage.standing.expiry(utc) {
+            None => {}
+            Some(Expiry::Notice(_)) => {
+                if passage.notify() {
+                    self.say_proof_ends(index);
+                }
+            }
+            Some(Expiry::RefuseNew) => passage.refuse_new(),
+            Some(Expiry::FinishTransaction) => {
+                passage.finish_transaction();
+                self.end_if_finished(index);
+            }
+        }
+    }
+
+    /// The server's stream stands at a boundary.
+    fn say_proof_ends(&mut self, index: u32) {
+        let Some(ends) = self.passage(index).and_then(|passage| passage.standing.proof_ends()) else {
+            return;
+        };
+        let message = format!("the proof of identity that this session was let in by ends at {ends}");
+        self.send_report(index, &Report::notice(SqlState::SuccessfulCompletion, &message));
     }
 
     /// A drain ends whoever has nothing under way.

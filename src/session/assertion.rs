@@ -27,7 +27,10 @@ pub enum Assertion {
         /// [`Standing`]: super::Standing
         shown: Utc,
     },
-    Webhook { provider: Name, answer: Arc<Asserted> },
+    Webhook {
+        provider: Name,
+        answer: Arc<Asserted>,
+    },
 }
 
 /// What it comes to under one policy.
@@ -119,7 +122,10 @@ fn judge_token(
     let known = in_force.issuers.named(provider).ok_or(Reason::TokenIssuerUnknown)?;
     let said = verified.judge(&known.rules, shown, certificate).map_err(token_reason)?;
     let snapshot = &in_force.snapshot;
-    if snapshot.revoked(&revocable(known.provider, verified, &said.subject)).is_some() {
+    if snapshot
+        .revoked(&revocable(known.provider, verified, &said.subject))
+        .is_some()
+    {
         return Err(Reason::TokenRevoked);
     }
     Ok(Meaning {

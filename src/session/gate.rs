@@ -555,12 +555,7 @@ impl Gate {
     }
 
     /// The proof is good: decide, count, record, and start on the server's side.
-    fn enter(
-        &mut self,
-        around: &mut dyn Surroundings,
-        claim: Claim,
-        shown: Shown,
-    ) -> Result<Stage, Denial> {
+    fn enter(&mut self, around: &mut dyn Surroundings, claim: Claim, shown: Shown) -> Result<Stage, Denial> {
         let entry = claim.decide(self, around, shown)?;
         self.deadline = entry.deadline();
         Ok(Stage::Entering(Box::new(entry)))

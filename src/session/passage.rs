@@ -26,12 +26,26 @@ pub struct Passage {
     in_transaction: bool,
     terminating: bool,
     ending: Option<EndReason>,
+    pending: Pending,
     pub started: Mono,
     last_byte: Mono,
     pub standing: Standing,
     pub cancel_key: Option<UpstreamCancelKey>,
     /// Microseconds that the server's login took, connecting included; at most an hour and eleven minutes.
     upstream_micros: u32,
+}
+
+/// What waits for its moment in the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Pending {
+    #[default]
+    Nothing,
+    /// A notice to the client, at the next boundary of the server's messages.
+    Notice,
+    /// The end, when the client wants to begin something new.
+    RefuseNew,
+    /// The end, when nothing is open.
+    FinishTransaction,
 }
 
 /// What may be done with a chunk of relayed bytes.
@@ -41,6 +55,10 @@ pub enum Verdict {
     Forward,
     /// Forward this many bytes, to the end of a message, and then end the session: the server's stream is at a boundary.
     ForwardAndEnd(usize),
+    /// Forward this many bytes, to the end of a message, then say the notice that waits, then come back with the rest.
+    ForwardAndNotify(usize),
+    /// Forward nothing: the proof has ended, and the client begins something new.
+    Refuse,
     /// Forward nothing: the session is being ended.
     Drop,
     /// Forward the legal prefix, then end: the rest breaks the protocol.
@@ -61,6 +79,7 @@ impl Passage {
             in_transaction: false,
             terminating: false,
             ending: None,
+            pending: Pending::Nothing,
             started,
             last_byte: started,
             standing,
@@ -76,6 +95,9 @@ impl Passage {
     pub fn handle_client(&mut self, now: Mono, bytes: &[u8]) -> Verdict {
         if self.ending.is_some() {
             return Verdict::Drop;
+        }
+        if self.pending == Pending::RefuseNew && self.is_quiet() && bytes.first() != Some(&frontend::TERMINATE) {
+            return Verdict::Refuse;
         }
         self.last_byte = now;
         let Self {
@@ -111,9 +133,25 @@ impl Passage {
             return self.last_message_of_server(bytes);
         }
         self.last_byte = now;
+        if self.pending == Pending::Notice
+            && let Some(end) = self.server_boundary_in(bytes)
+        {
+            self.pending = Pending::Nothing;
+            return match self.follow_server(bytes.get(..end).unwrap_or_default()) {
+                Ok(()) => Verdict::ForwardAndNotify(end),
+                Err(fault) => violation(fault, &mut self.bytes_from_server),
+            };
+        }
         match self.follow_server(bytes) {
             Ok(()) => Verdict::Forward,
             Err(fault) => violation(fault, &mut self.bytes_from_server),
+        }
+    }
+
+    fn server_boundary_in(&self, bytes: &[u8]) -> Option<usize> {
+        match self.from_server.at_boundary() {
+            true => Some(0),
+            false => self.from_server.boundary_in(bytes),
         }
     }
 
@@ -148,6 +186,30 @@ impl Passage {
             Ok(()) => Verdict::Forward,
             Err(_) => Verdict::ForwardAndEnd(0),
         }
+    }
+
+    /// A notice is to be said: now, or where [`Verdict::ForwardAndNotify`] says.
+    pub fn notify(&mut self) -> bool {
+        let now = self.ending.is_none() && self.from_server.at_boundary();
+        if !now {
+            self.pending = Pending::Notice;
+        }
+        now
+    }
+
+    /// The proof has ended. What is open may be finished; what begins is refused.
+    pub fn refuse_new(&mut self) {
+        self.pending = Pending::RefuseNew;
+    }
+
+    /// The proof has ended. The session ends as soon as nothing is open.
+    pub fn finish_transaction(&mut self) {
+        self.pending = Pending::FinishTransaction;
+    }
+
+    /// Whether the session is to end now that nothing is open.
+    pub fn is_finished(&self) -> bool {
+        self.pending == Pending::FinishTransaction && self.is_quiet()
     }
 
     /// From now on nothing more from the client is forwarded. The first reason stays.

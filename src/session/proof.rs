@@ -263,7 +263,10 @@ impl Claim {
             proofs,
             expires: earliest(certificate_end, meaning.as_ref().and_then(|meaning| meaning.expires)),
             token_age: meaning.as_ref().and_then(|meaning| meaning.token_age),
-            groups: meaning.as_ref().map(|meaning| meaning.groups.clone()).unwrap_or_default(),
+            groups: meaning
+                .as_ref()
+                .map(|meaning| meaning.groups.clone())
+                .unwrap_or_default(),
             once: meaning.and_then(|meaning| meaning.once),
             recheck_at: judged.as_ref().map(certificate::Judged::recheck_at),
             certificate: judged,
@@ -360,7 +363,9 @@ impl Claim {
         let fixes_name = grant.settings().any(|(name, _)| name == APPLICATION_NAME);
         let own = self.parameters.settings().iter();
         let own = own.filter(|setting| !(fixes_name && same_setting(&setting.name, APPLICATION_NAME)));
-        let mut settings: Vec<_> = own.map(|setting| (setting.name.clone(), setting.value.clone())).collect();
+        let mut settings: Vec<_> = own
+            .map(|setting| (setting.name.clone(), setting.value.clone()))
+            .collect();
         let sent = |name: &str| postern_settings || !name.starts_with("postern.");
         for (name, value) in grant.settings().filter(|(name, _)| sent(name)) {
             settings.push((name.to_owned(), self.filled(value, fill)?));

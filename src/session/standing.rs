@@ -75,7 +75,7 @@ impl Standing {
         } else {
             EndReason::WindowEnded
         };
-        let expired = self.expires().is_some_and(|at| at <= utc);
+        let expired = self.proof_ends().is_some_and(|at| at <= utc);
         let judged = self.judge(in_force, utc, gone)?;
         let snapshot = &in_force.snapshot;
         let permit = judged.permit;
@@ -113,7 +113,9 @@ impl Standing {
             [] => None,
             chain => {
                 // What the certificate's own end means is the grant's choice; everything else is judged as before it.
-                let at = self.expires().map_or(utc, |end| utc.min(Utc(end.0.saturating_sub(1))));
+                let at = self
+                    .proof_ends()
+                    .map_or(utc, |end| utc.min(Utc(end.0.saturating_sub(1))));
                 let judged = certificate::judge(snapshot, &in_force.trust, chain, at).map_err(certificate_gone)?;
                 recheck_at = Some(judged.recheck_at());
                 Some(judged)
@@ -150,7 +152,9 @@ impl Standing {
             now: utc,
         };
         let permit = snapshot.decide(&facts).map_err(|_| gone)?;
-        let template = snapshot.grant(permit.grant()).and_then(|grant| grant.connect_database());
+        let template = snapshot
+            .grant(permit.grant())
+            .and_then(|grant| grant.connect_database());
         let server_database = match template {
             Some(template) => render(template, &facts).map_err(|_| gone)?,
             None => self.terms.database.to_string(),
@@ -204,24 +208,33 @@ impl Standing {
 
     fn expiry_due(&self) -> Option<Utc> {
         let told = self.evidence.as_ref()?.told;
-        let end = self.expires().filter(|_| self.terms.on_expiry != OnExpiry::Ignore && told < Told::End);
+        let end = self
+            .proof_ends()
+            .filter(|_| self.terms.on_expiry != OnExpiry::Ignore && told < Told::End);
         earliest(end, self.notice_at().filter(|_| told < Told::Notice))
     }
 
     fn notice_at(&self) -> Option<Utc> {
-        let ahead = self.terms.expiry_notice.filter(|_| self.terms.on_expiry != OnExpiry::Ignore)?;
-        Some(Utc(self.expires()?.0.saturating_sub(i64::from(ahead) * 1_000_000)))
+        let ahead = self
+            .terms
+            .expiry_notice
+            .filter(|_| self.terms.on_expiry != OnExpiry::Ignore)?;
+        Some(Utc(self.proof_ends()?.0.saturating_sub(i64::from(ahead) * 1_000_000)))
     }
 
     fn chain(&self) -> &[CertificateDer<'static>] {
-        self.evidence.as_ref().map(|evidence| &*evidence.chain).unwrap_or_default()
+        self.evidence
+            .as_ref()
+            .map(|evidence| &*evidence.chain)
+            .unwrap_or_default()
     }
 
     fn assertion(&self) -> Option<&Assertion> {
         self.evidence.as_ref()?.assertion.as_ref()
     }
 
-    fn expires(&self) -> Option<Utc> {
+    /// The end of the certificate or the token, whichever comes first.
+    pub fn proof_ends(&self) -> Option<Utc> {
         self.evidence.as_ref()?.expires
     }
 }

@@ -210,7 +210,9 @@ fn verify(
     if let Some(verified) = around.known_token(&hash, policy) {
         let subject = verified.claims().only("sub");
         let known = in_force.issuers.of_authority(verified.issuer(), subject);
-        let known = known.filter(|known| claim.takes(&known.name)).ok_or(TokenRefusal::IssuerUnknown)?;
+        let known = known
+            .filter(|known| claim.takes(&known.name))
+            .ok_or(TokenRefusal::IssuerUnknown)?;
         // Keys that are too old are no keys, whatever was verified with them before.
         if known.inline.is_none() && around.keys_of(&known.name).is_none() {
             return Err(unavailable(&known.name));
@@ -222,7 +224,9 @@ fn verify(
     }
     let unverified = Unverified::parse(token)?;
     let known = in_force.issuers.claimed_by(&unverified);
-    let known = known.filter(|known| claim.takes(&known.name)).ok_or(TokenRefusal::IssuerUnknown)?;
+    let known = known
+        .filter(|known| claim.takes(&known.name))
+        .ok_or(TokenRefusal::IssuerUnknown)?;
     let fetched = match known.inline {
         Some(_) => None,
         None => Some(around.keys_of(&known.name).ok_or_else(|| unavailable(&known.name))?),

@@ -25,7 +25,10 @@ impl AwaitAnswer {
         if password.is_empty() {
             return Err(claim.denial(Reason::PasswordEmpty));
         }
-        let provider = claim.provider().cloned().ok_or_else(|| claim.denial(Reason::Internal))?;
+        let provider = claim
+            .provider()
+            .cloned()
+            .ok_or_else(|| claim.denial(Reason::Internal))?;
         let parameters = &claim.parameters;
         let question = Question {
             attempt: gate.entrance.session.to_string().into(),

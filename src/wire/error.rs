@@ -62,6 +62,14 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// By the way; the session goes on.
+    pub fn notice(sqlstate: SqlState, message: &'a str) -> Self {
+        Self {
+            severity: Severity::Notice,
+            ..Self::warning(sqlstate, message)
+        }
+    }
+
     pub fn warning(sqlstate: SqlState, message: &'a str) -> Self {
         Self {
             severity: Severity::Warning,

@@ -3,6 +3,8 @@
 /// A closed set; what a server sends is passed on as the five bytes it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SqlState {
+    /// 00000: of a notice, where PostgreSQL has nothing else to say.
+    SuccessfulCompletion,
     /// 08001: the gate could not reach the server.
     UnableToConnect,
     /// 08004: the server refused the gate, not the client.
@@ -50,7 +52,8 @@ pub enum SqlState {
 }
 
 impl SqlState {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
+        Self::SuccessfulCompletion,
         Self::UnableToConnect,
         Self::ServerRejectedConnection,
         Self::ConnectionFailure,
@@ -85,6 +88,7 @@ impl SqlState {
     /// The five characters that go over the wire.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::SuccessfulCompletion => "00000",
             Self::UnableToConnect => "08001",
             Self::ServerRejectedConnection => "08004",
             Self::ConnectionFailure => "08006",

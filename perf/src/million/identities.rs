@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_policy::model::{CertificateAuthority, IdentityKey, Identity, ScramVerifier};
+use postern_policy::model::{CertificateAuthority, Identity, IdentityKey, ScramVerifier};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 

@@ -144,8 +144,7 @@ mod tests {
         );
         assert!(model.identities.values().all(|identity| identity.groups.len() == 8));
         let keys = model.identities.values().flat_map(|identity| &identity.keys);
-        let pattern =
-            |key: &&IdentityKey| matches!(key, IdentityKey::Uri { pattern, .. } if pattern.contains('*'));
+        let pattern = |key: &&IdentityKey| matches!(key, IdentityKey::Uri { pattern, .. } if pattern.contains('*'));
         assert_eq!(keys.filter(pattern).count(), 1_000);
     }
 

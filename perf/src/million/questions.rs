@@ -6,7 +6,7 @@ use postern_policy::authenticate::{Arrival, Source};
 use postern_policy::decide::{Facts, Proofs, Replication};
 use postern_policy::id::{IdentityId, ProviderId};
 use postern_policy::identity::CertificateNames;
-use postern_policy::model::{IdentityKey, Identity, Model};
+use postern_policy::model::{Identity, IdentityKey, Model};
 use postern_policy::snapshot::Snapshot;
 use postern_policy::time::Utc;
 

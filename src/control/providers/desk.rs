@@ -10,7 +10,6 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::rand;
 use monoio::io::AsyncReadRent;
 
-use crate::identity::webhook::Answer;
 use super::figures::{Figures, Kind};
 use super::key_sets::ProviderKeys;
 use super::line::Line;
@@ -19,8 +18,9 @@ use super::refresh::{Issuer, later};
 use super::shared::Shared;
 use super::webhooks::Hook;
 use super::{Ask, Told};
-use crate::identity::token::KeySet;
 use crate::audit::Ticket;
+use crate::identity::token::KeySet;
+use crate::identity::webhook::Answer;
 use crate::time::Utc;
 
 /// Questions handed on before tasks get their turn.

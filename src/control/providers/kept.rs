@@ -84,8 +84,8 @@ mod tests {
 
     use aws_lc_rs::hmac;
 
-    use crate::identity::webhook::Question;
     use super::*;
+    use crate::identity::webhook::Question;
 
     fn name(user: &str) -> QuestionName {
         let question = Question {

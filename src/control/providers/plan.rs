@@ -9,10 +9,10 @@ use postern_policy::model::{KeySource, TokenForm, TokenIssuer, Webhook};
 use rustls::ClientConfig;
 use subtle::ConstantTimeEq;
 
-use crate::identity::token::KeySet;
 use super::discovery;
 use super::target::Target;
 use super::trust::{TrustFault, client_config};
+use crate::identity::token::KeySet;
 use crate::secret::Secret;
 
 /// A provider of the policy in force.

@@ -11,6 +11,7 @@ use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderValue, IF_NONE_MATCH};
 use tokio::sync::Notify;
 
+use super::Told;
 use super::chance::jittered;
 use super::client::{Call, Client, Reply};
 use super::discovery::{self, DiscoveryFault};
@@ -21,10 +22,9 @@ use super::key_sets::ProviderKeys;
 use super::plan::{KeysPlan, Source};
 use super::shared::Shared;
 use super::target::Target;
-use super::Told;
-use crate::identity::token::KeySet;
 use crate::audit::Ticket;
 use crate::control::clock::utc_now;
+use crate::identity::token::KeySet;
 use crate::time::Utc;
 
 /// Bytes of a key set, and of an OpenID configuration.

@@ -16,17 +16,17 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::Told;
-use crate::identity::webhook::{self, Answer, Asserted, Verdict};
 use super::client::{Call, Client};
 use super::fault::Fault;
 use super::figures::Figures;
 use super::kept::Kept;
 use super::plan::WebhookPlan;
-use crate::identity::webhook::{Question, QuestionName};
 use super::refresh::later;
 use super::shared::Shared;
 use crate::audit::Ticket;
 use crate::control::clock::utc_now;
+use crate::identity::webhook::{self, Answer, Asserted, Verdict};
+use crate::identity::webhook::{Question, QuestionName};
 
 /// Bytes of an answer.
 const MAX_ANSWER: usize = 64 * 1024;

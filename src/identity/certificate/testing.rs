@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use postern_policy::model::{CertificateAuthority, IdentityKey, CrlMode, Identity, Model, Provider};
+use postern_policy::model::{CertificateAuthority, CrlMode, Identity, IdentityKey, Model, Provider};
 use postern_policy::snapshot::Snapshot;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName, DnType,

@@ -88,6 +88,5 @@ fn authorities(rules: &TokenIssuer) -> impl Iterator<Item = &str> {
         TokenForm::Oidc { issuer } => (Some(issuer.as_str()), None),
         TokenForm::JwtSvid { trust_domains } => (None, Some(trust_domains)),
     };
-    one.into_iter()
-        .chain(many.into_iter().flatten().map(String::as_str))
+    one.into_iter().chain(many.into_iter().flatten().map(String::as_str))
 }

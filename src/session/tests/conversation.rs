@@ -6,17 +6,19 @@ use std::sync::{Arc, OnceLock};
 
 use postern_policy::decide::Permit;
 use postern_policy::model::{
-    Access, AuthenticationRule, Cluster, Conditions, Endpoint, Grant, Identity, Limits, Method, Model, NamePattern,
-    ReplicationRight, RequiredProofs, RoleCredential, ScramVerifier, ServerMethod, ServerTls, ServerTlsMode, Subjects,
-    Transport,
+    AuthenticationRule, Cluster, ClusterChoice, Endpoint, Grant, Identity, Method, Model, NamePattern, RoleCredential,
+    ScramVerifier, ServerMethod, ServerTls, ServerTlsMode, Subjects,
 };
 use postern_policy::snapshot::Snapshot;
 
 use crate::audit::{Attempt, End, Peer, Server, ServerAddress, SessionIds};
 use crate::identity::scram::{self, client, verifier};
+use crate::identity::token::cache::Cache;
+use crate::identity::token::{KeySet, OneTime, Verified};
+use crate::identity::webhook::Question;
 use crate::in_force::InForce;
 use crate::secret::Secret;
-use crate::session::{Entrance, Gate, NoRoute, Order, Passage, Route, Surroundings, Terms, TlsMode};
+use crate::session::{Entrance, Gate, NoRoute, Order, Passage, Route, Spent, Surroundings, Terms, TlsMode};
 use crate::time::{Mono, Utc};
 use crate::wire::authentication::{self, Authentication, SaslInitialResponse};
 use crate::wire::backend::{self, BackendKeyData, ParameterStatus, TransactionStatus};
@@ -65,13 +67,9 @@ pub fn model() -> Model {
     model.grants.insert("alice-app".into(), grant());
     model.authentication.push(AuthenticationRule {
         name: "everyone".into(),
-        listeners: BTreeSet::new(),
-        transport: Transport::Any,
-        networks: vec![],
-        databases: vec![],
-        users: vec![],
         method: Method::ScramSha256,
         scram_iterations: 4096,
+        ..AuthenticationRule::default()
     });
     model
 }
@@ -83,14 +81,10 @@ pub fn grant() -> Grant {
             ..Subjects::default()
         },
         databases: vec![NamePattern::Exact("app".into())],
-        cluster: "main".into(),
+        cluster: ClusterChoice::Named("main".into()),
         role: "app_rw".into(),
-        access: Access::ReadWrite,
-        conditions: Conditions::default(),
-        proofs: RequiredProofs::default(),
-        replication: ReplicationRight::No,
-        limits: Limits::default(),
         settings: BTreeMap::from([("statement_timeout".into(), "30s".into())]),
+        ..Grant::default()
     }
 }
 
@@ -102,6 +96,13 @@ pub struct World {
     pub route: Route,
     /// Of the role.
     pub password: Option<Secret>,
+    pub utc: Utc,
+    /// What issuers have published, by provider.
+    pub keys: HashMap<String, Arc<KeySet>>,
+    pub tokens: Cache,
+    /// Tokens that count once, and have.
+    pub spent: HashMap<[u8; 32], Utc>,
+    pub room_for_spent: usize,
     random: u8,
 }
 
@@ -122,6 +123,11 @@ impl World {
                 has_password: false,
             },
             password: None,
+            utc: Utc(1_700_000_000_000_000),
+            keys: HashMap::new(),
+            tokens: Cache::new(1 << 20),
+            spent: HashMap::new(),
+            room_for_spent: usize::MAX,
             random: 0,
         }
     }
@@ -138,7 +144,7 @@ impl Surroundings for World {
     }
 
     fn utc(&self) -> Utc {
-        Utc(1_700_000_000_000_000)
+        self.utc
     }
 
     fn in_force(&self) -> Arc<InForce> {
@@ -176,6 +182,29 @@ impl Surroundings for World {
         Arc::new(terms)
     }
 
+    fn keys_of(&self, provider: &str) -> Option<Arc<KeySet>> {
+        self.keys.get(provider).cloned()
+    }
+
+    fn known_token(&mut self, hash: &[u8; 32], policy: u64) -> Option<Arc<Verified>> {
+        self.tokens.get(hash, 1, policy)
+    }
+
+    fn remember_token(&mut self, hash: [u8; 32], policy: u64, verified: Arc<Verified>) {
+        self.tokens.put(hash, 1, policy, verified);
+    }
+
+    fn spend(&mut self, once: &OneTime) -> Spent {
+        if self.spent.contains_key(&once.id) {
+            return Spent::Replayed;
+        }
+        if self.spent.len() >= self.room_for_spent {
+            return Spent::Full;
+        }
+        self.spent.insert(once.id, once.until);
+        Spent::Fresh
+    }
+
     fn decided(&mut self, _permitted: bool, _nanoseconds: u64) {}
 }
 
@@ -192,6 +221,9 @@ pub struct Conversation {
     pub passage: Option<Box<Passage>>,
     pub connects: Vec<usize>,
     pub cancels: Vec<(u32, Vec<u8>)>,
+    /// Providers whose keys were to be fetched.
+    pub fetches: Vec<String>,
+    pub questions: Vec<(String, Question)>,
     /// How often the role's secret was to be read again.
     pub rereads: usize,
     pub closed: bool,
@@ -231,6 +263,8 @@ impl Conversation {
             passage: None,
             connects: Vec::new(),
             cancels: Vec::new(),
+            fetches: Vec::new(),
+            questions: Vec::new(),
             rereads: 0,
             closed: false,
             recording: true,
@@ -316,6 +350,8 @@ impl Conversation {
             Order::Connect { candidate } => self.connects.push(candidate),
             Order::Cancel { process_id, key } => self.cancels.push((process_id, key)),
             Order::ReadCredential { .. } => self.rereads += 1,
+            Order::FetchKeys { provider } => self.fetches.push(provider.to_string()),
+            Order::AskWebhook { provider, question } => self.questions.push((provider.to_string(), *question)),
             Order::Relay(passage) => self.passage = Some(passage),
             Order::Close => self.closed = true,
             Order::DeriveKeys { salt, iterations } => {

@@ -302,7 +302,10 @@ impl Relay {
                     self.to_server.extend_from_slice(&piece[..legal]);
                     self.stop("violation of the client");
                 }
-                Verdict::ForwardAndEnd(_) => panic!("only the server's side ends at a boundary"),
+                Verdict::ForwardAndEnd(_) | Verdict::ForwardAndNotify(_) => {
+                    panic!("only the server's side ends at a boundary")
+                }
+                Verdict::Refuse => panic!("no proof has ended"),
             }
         }
         assert_eq!(self.passage.bytes_from_client, self.to_server.len() as u64);
@@ -334,7 +337,8 @@ impl Relay {
                     self.to_client.extend_from_slice(&piece[..legal]);
                     self.stop("violation of the server");
                 }
-                Verdict::Drop => panic!("the server's bytes are not dropped"),
+                Verdict::Drop | Verdict::Refuse => panic!("the server's bytes are not dropped"),
+                Verdict::ForwardAndNotify(_) => panic!("no proof ends"),
             }
         }
         assert_eq!(self.passage.bytes_from_server, self.to_client.len() as u64);

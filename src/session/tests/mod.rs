@@ -6,4 +6,5 @@ mod driven;
 mod login;
 mod refusals;
 mod server;
+mod tokens;
 mod transcripts;

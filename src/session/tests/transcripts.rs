@@ -3,7 +3,7 @@
 //! coalesced in the transcript itself.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use postern_policy::model::{IdentityKey, Identity, Method, Model, ServerMethod};
+use postern_policy::model::{Identity, IdentityKey, Method, Model, ServerMethod};
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::CertificateDer;
 

@@ -1,7 +1,7 @@
 //! Paths, dates and usages.
 
 use base64::Engine as _;
-use postern_policy::model::{CertificateAuthority, IdentityKey, CrlMode};
+use postern_policy::model::{CertificateAuthority, CrlMode, IdentityKey};
 use proptest::prelude::*;
 use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, NameConstraints, date_time_ymd};
 

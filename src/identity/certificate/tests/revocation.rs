@@ -1,6 +1,6 @@
 //! CRLs: required, optional, missing, stale, of another CA.
 
-use postern_policy::model::{CertificateAuthority, IdentityKey, CrlMode};
+use postern_policy::model::{CertificateAuthority, CrlMode, IdentityKey};
 use rcgen::{SerialNumber, date_time_ymd};
 
 use crate::identity::certificate::CertificateRefusal;
