@@ -376,6 +376,14 @@ fn the_list_of_fields_is_what_is_written() {
         }),
     );
     unix.asked.user = Some(PeerText::new(&[0xff; 300]));
+    let texts = [&[0xff; 300][..], b"\xfe", b"k"].map(PeerText::new);
+    let [subject, token_id, key_id] = texts.map(Some);
+    unix.assertion = Some(Box::new(Assertion {
+        subject,
+        token_id,
+        key_id,
+        ..Assertion::by("corp".into())
+    }));
     (unix.asked.database, unix.asked.application_name) = (Some("d".into()), Some(PeerText::new(b"\xff")));
     unix.server_error = Some(ServerError {
         sqlstate: None,

@@ -89,12 +89,13 @@ impl ProviderKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::token::testing::Mint;
 
     #[test]
     fn a_set_is_usable_up_to_its_bound_and_no_longer() {
         let mut keys = ProviderKeys::awaited("somewhere".into());
         assert!(keys.usable(Utc(-1)).is_none(), "there is none");
-        keys.keys = Some(Arc::new(KeySet::parse(br#"{"keys":[]}"#).unwrap()));
+        keys.keys = Some(Arc::new(Mint::es256("1").key_set()));
         keys.usable_until = Utc(10);
         assert!(keys.usable(Utc(9)).is_some());
         assert!(keys.usable(Utc(10)).is_none());
@@ -108,5 +109,8 @@ mod tests {
         let one = both.only(|name| name == "b");
         assert!(one.of("a").is_none() && one.of("b").is_some());
         assert_eq!((both.generation(), one.generation()), (2, 3));
+        // News of the same set is no other set: what was verified with it stays verified.
+        let news = one.with("b", ProviderKeys::awaited("elsewhere".into()));
+        assert_eq!(news.generation(), one.generation());
     }
 }
