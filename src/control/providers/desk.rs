@@ -97,15 +97,17 @@ impl Provider {
 
 impl Desk {
     async fn empty(&mut self, line: &Line) {
-        loop {
+        for taken in 1usize.. {
+            let ask = line.next();
+            // After taking the question: whoever sets a list and then asks means the list that was set.
             if let Some(plans) = line.plans() {
                 self.adopt(plans);
             }
-            for _ in 0..BATCH {
-                let Some(ask) = line.next() else { return };
-                self.ask(ask);
+            let Some(ask) = ask else { return };
+            self.ask(ask);
+            if taken.is_multiple_of(BATCH) {
+                yield_now().await;
             }
-            yield_now().await;
         }
     }
 
