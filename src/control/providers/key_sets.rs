@@ -86,13 +86,14 @@ impl ProviderKeys {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::key_set;
     use super::*;
 
     #[test]
     fn a_set_is_usable_up_to_its_bound_and_no_longer() {
         let mut keys = ProviderKeys::awaited("somewhere".into());
         assert!(keys.usable(Utc(-1)).is_none(), "there is none");
-        keys.keys = Some(Arc::new(KeySet::parse(br#"{"keys":[]}"#).unwrap()));
+        keys.keys = Some(Arc::new(KeySet::parse(key_set(&["k1"]).as_bytes()).unwrap()));
         keys.usable_until = Utc(10);
         assert!(keys.usable(Utc(9)).is_some());
         assert!(keys.usable(Utc(10)).is_none());

@@ -182,7 +182,7 @@ fn question(user: &str) -> Box<Question> {
 }
 
 /// A set of keys with these names.
-fn key_set(ids: &[&str]) -> String {
+pub(super) fn key_set(ids: &[&str]) -> String {
     let keys: Vec<_> = ids.iter().map(|id| server::public_key(id)).collect();
     format!(r#"{{"keys":[{}]}}"#, keys.join(","))
 }

@@ -81,7 +81,7 @@ fn what_is_no_answer_lets_nobody_in() {
     server.answer_with(|_| Reply::status(201).body(YES));
     unavailable(&answer(&site, "hook", "a"), "status 201");
     server.answer_with(|_| Reply::ok("yes"));
-    unavailable(&answer(&site, "hook", "a"), "not one");
+    unavailable(&answer(&site, "hook", "a"), "no JSON");
     server.answer_with(|_| Reply::ok(format!("{YES}{}", " ".repeat(64 * 1024))));
     unavailable(&answer(&site, "hook", "a"), "longer than 65536 bytes");
     server.answer_with(|_| Reply::status(307).header("Location", "https://elsewhere/"));
