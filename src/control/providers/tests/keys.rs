@@ -237,6 +237,16 @@ fn ten_thousand_unknown_keys_are_one_fetch() {
     tickets.sort_by_key(|ticket| (ticket.core, ticket.session));
     tickets.dedup();
     assert_eq!(tickets.len(), 10_000, "each was told once");
+    until("the fetch is over", || site.status("corp").in_flight == 0);
+    for session in 0..100 {
+        let (provider, ticket) = ("corp".into(), ticket(session));
+        site.providers.ask(Ask::Refetch { provider, ticket }).unwrap();
+        assert_eq!(
+            site.hear(),
+            (ticket, Told::KeysRefetched),
+            "no news within the interval"
+        );
+    }
     assert_eq!(server.count("/keys"), 2, "the first fetch and one more");
     assert_eq!(site.key_ids("corp"), ["k1", "k2"]);
 }
