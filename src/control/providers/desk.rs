@@ -1,10 +1,11 @@
 //! The runtime's side: takes lists of providers and questions from the line and hands them to whom they concern.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand;
@@ -26,6 +27,9 @@ use crate::time::Utc;
 /// Questions handed on before tasks get their turn.
 const BATCH: usize = 256;
 
+/// After a bell that could not be heard.
+const BELL_PAUSE: Duration = Duration::from_millis(5);
+
 /// What anybody may read of all providers, by name.
 pub type AllFigures = ArcSwap<Vec<Arc<Figures>>>;
 
@@ -43,8 +47,14 @@ pub async fn serve(line: Arc<Line>, bell: UnixStream, shared: Shared, figures: A
         desk.empty(&line).await;
         let (result, buffer) = bell.read(heard).await;
         heard = buffer;
-        if result? == 0 {
-            return Ok(());
+        match result {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            // Drivers differ on what a socket that does not block says; neither is the bell's end.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                monoio::time::sleep(BELL_PAUSE).await;
+            }
+            Err(error) => return Err(error),
         }
     }
 }
@@ -98,15 +108,17 @@ impl Provider {
 
 impl Desk {
     async fn empty(&mut self, line: &Line) {
-        loop {
+        for taken in 1usize.. {
+            let ask = line.next();
+            // After taking the question: whoever sets a list and then asks means the list that was set.
             if let Some(plans) = line.plans() {
                 self.adopt(plans);
             }
-            for _ in 0..BATCH {
-                let Some(ask) = line.next() else { return };
-                self.ask(ask);
+            let Some(ask) = ask else { return };
+            self.ask(ask);
+            if taken.is_multiple_of(BATCH) {
+                yield_now().await;
             }
-            yield_now().await;
         }
     }
 

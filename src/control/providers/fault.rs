@@ -1,5 +1,8 @@
 //! What can go wrong on the way to a provider and back: a closed list, in words for the operator.
 
+/// Characters of a fault that are kept: some repeat what a provider said, and that may be long.
+const MAX_WORDS: usize = 500;
+
 /// Why no usable answer came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -30,6 +33,16 @@ pub enum Phase {
     Body,
 }
 
+/// A fault in words, on one line and of bounded length.
+pub fn in_brief(fault: &impl std::fmt::Display) -> String {
+    let words = fault.to_string();
+    words
+        .chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .take(MAX_WORDS)
+        .collect()
+}
+
 impl std::fmt::Display for Phase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -38,5 +51,16 @@ impl std::fmt::Display for Phase {
             Phase::Head => "waiting for the answer",
             Phase::Body => "reading the answer",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_provider_stay_on_one_line_and_short() {
+        assert_eq!(in_brief(&"a\nb"), "a b");
+        assert_eq!(in_brief(&"é".repeat(2000)).chars().count(), MAX_WORDS);
     }
 }

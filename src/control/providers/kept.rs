@@ -1,4 +1,4 @@
-//! Answers kept for a while, by the name of their question: bounded, the oldest go first.
+//! Answers kept for a while, by the name of their question: bounded in number and in memory, the oldest go first.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -8,6 +8,9 @@ use crate::identity::webhook::QuestionName;
 
 pub struct Kept {
     most: usize,
+    /// Bytes, about.
+    most_weight: usize,
+    weight: usize,
     by_name: HashMap<QuestionName, Entry>,
     /// In the order in which they came; may name entries that are gone or were replaced.
     order: VecDeque<(QuestionName, u64)>,
@@ -18,13 +21,16 @@ struct Entry {
     answer: Answer,
     until: Instant,
     number: u64,
+    weight: usize,
 }
 
 impl Kept {
-    /// Keeps so many answers at most.
-    pub fn new(most: usize) -> Self {
+    /// Keeps so many answers at most, of so many bytes altogether.
+    pub fn new(most: usize, most_weight: usize) -> Self {
         Self {
             most,
+            most_weight,
+            weight: 0,
             by_name: HashMap::new(),
             order: VecDeque::new(),
             next: 0,
@@ -40,19 +46,37 @@ impl Kept {
         if now < entry.until {
             return Some(entry.answer.clone());
         }
-        self.by_name.remove(name);
+        self.forget(*name);
         None
     }
 
     pub fn keep(&mut self, name: QuestionName, answer: Answer, until: Instant, now: Instant) {
-        while self.order.len() >= self.most {
+        let weight = size_of::<Entry>() + answer.weight();
+        if weight > self.most_weight {
+            return;
+        }
+        self.forget(name);
+        while self.order.len() >= self.most || self.weight + weight > self.most_weight {
             self.drop_oldest();
         }
         self.drop_over(now);
         self.next += 1;
         let number = self.next;
         self.order.push_back((name, number));
-        self.by_name.insert(name, Entry { answer, until, number });
+        self.weight += weight;
+        let entry = Entry {
+            answer,
+            until,
+            number,
+            weight,
+        };
+        self.by_name.insert(name, entry);
+    }
+
+    fn forget(&mut self, name: QuestionName) {
+        if let Some(entry) = self.by_name.remove(&name) {
+            self.weight -= entry.weight;
+        }
     }
 
     /// Those at the head whose time is over: answers nobody asks for again do not stay.
@@ -73,7 +97,7 @@ impl Kept {
         if let Some((name, number)) = self.order.pop_front()
             && self.by_name.get(&name).is_some_and(|entry| entry.number == number)
         {
-            self.by_name.remove(&name);
+            self.forget(name);
         }
     }
 }
@@ -109,7 +133,7 @@ mod tests {
 
     #[test]
     fn an_answer_serves_until_its_time_is_over() {
-        let (mut kept, now) = (Kept::new(10), Instant::now());
+        let (mut kept, now) = (Kept::new(10, 1 << 20), Instant::now());
         let until = now + Duration::from_secs(10);
         kept.keep(name("a"), answer("1"), until, now);
         assert_eq!(kept.find(&name("a"), now), Some(answer("1")));
@@ -120,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_oldest_make_room() {
-        let (mut kept, now) = (Kept::new(3), Instant::now());
+        let (mut kept, now) = (Kept::new(3, 1 << 20), Instant::now());
         let until = now + Duration::from_secs(10);
         for user in ["a", "b", "c", "a", "d"] {
             kept.keep(name(user), answer(user), until, now);
@@ -132,8 +156,27 @@ mod tests {
     }
 
     #[test]
+    fn long_answers_make_room_sooner() {
+        let (mut kept, now) = (Kept::new(100, 10_000), Instant::now());
+        let until = now + Duration::from_secs(10);
+        for user in ["a", "b", "c", "a"] {
+            kept.keep(name(user), answer(&"x".repeat(4000)), until, now);
+        }
+        assert_eq!(kept.len(), 2);
+        assert!(kept.find(&name("b"), now).is_none() && kept.find(&name("a"), now).is_some());
+        kept.keep(name("d"), answer(&"x".repeat(20_000)), until, now);
+        assert_eq!(
+            (kept.find(&name("d"), now), kept.len()),
+            (None, 2),
+            "too long to be kept at all"
+        );
+        assert!(kept.find(&name("a"), until).is_none() && kept.find(&name("c"), until).is_none());
+        assert_eq!(kept.weight, 0);
+    }
+
+    #[test]
     fn answers_that_nobody_asks_for_again_do_not_stay() {
-        let (mut kept, now) = (Kept::new(100), Instant::now());
+        let (mut kept, now) = (Kept::new(100, 1 << 20), Instant::now());
         let until = now + Duration::from_secs(10);
         for number in 0..50 {
             kept.keep(name(&number.to_string()), answer(""), until, now);

@@ -89,6 +89,13 @@ pub struct Providers {
     _runner: Runner,
 }
 
+/// What the runtime stands on. Where io_uring is refused it is epoll anyway.
+enum Driver {
+    Ring,
+    #[cfg(test)]
+    Epoll,
+}
+
 /// What cores get of [`Providers`]: the way in and the keys. Clones share both.
 #[derive(Clone)]
 pub struct Window {
@@ -99,17 +106,26 @@ pub struct Window {
 impl Providers {
     /// Starts the thread, without any provider.
     pub fn start(setup: Setup) -> io::Result<Self> {
+        Self::start_on(setup, Driver::Ring)
+    }
+
+    fn start_on(setup: Setup, driver: Driver) -> io::Result<Self> {
         let (line, bell) = Line::new(QUESTIONS)?;
         let line = Arc::new(line);
         let key_sets = Arc::new(ArcSwap::from_pointee(KeySets::default()));
         let figures = Arc::new(ArcSwap::from_pointee(Vec::new()));
         let (served, sets, counted) = (line.clone(), key_sets.clone(), figures.clone());
-        let runner = Runner::start(move || async move {
+        let work = move || async move {
             let shared = Shared::new(setup.addresses, sets, setup.tell, setup.want, setup.pace);
             if let Err(error) = desk::serve(served, bell, shared, counted).await {
                 tracing::error!(%error, "identity providers are not asked any more");
             }
-        })?;
+        };
+        let runner = match driver {
+            Driver::Ring => Runner::start(work)?,
+            #[cfg(test)]
+            Driver::Epoll => Runner::on_epoll(work)?,
+        };
         Ok(Self {
             line,
             key_sets,

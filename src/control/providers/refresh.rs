@@ -15,7 +15,7 @@ use super::Told;
 use super::chance::jittered;
 use super::client::{Call, Client, Reply};
 use super::discovery::{self, DiscoveryFault};
-use super::fault::Fault;
+use super::fault::{Fault, in_brief};
 use super::figures::Figures;
 use super::freshness::{self, Bounds};
 use super::key_sets::ProviderKeys;
@@ -164,7 +164,7 @@ impl Issuer {
                 self.state.borrow_mut().failures_in_a_row = 0;
                 jittered(self.bounds().next(said))
             }
-            Err(fault) => self.failed(&fault.to_string()),
+            Err(fault) => self.failed(&in_brief(&fault)),
         }
     }
 

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::Told;
 use super::client::{Call, Client};
-use super::fault::Fault;
+use super::fault::{Fault, in_brief};
 use super::figures::Figures;
 use super::kept::Kept;
 use super::plan::WebhookPlan;
@@ -32,6 +32,8 @@ use crate::identity::webhook::{Question, QuestionName};
 const MAX_ANSWER: usize = 64 * 1024;
 /// Answers kept for one webhook.
 const MAX_KEPT: usize = 10_000;
+/// Bytes of memory for them, about.
+const MAX_KEPT_WEIGHT: usize = 16 * 1024 * 1024;
 /// Questions that may wait for each one that may be under way.
 const WAITING_PER_TURN: usize = 4;
 
@@ -72,7 +74,7 @@ impl Hook {
             figures,
             shared,
             key: hmac::Key::new(hmac::HMAC_SHA256, key),
-            kept: RefCell::new(Kept::new(MAX_KEPT)),
+            kept: RefCell::new(Kept::new(MAX_KEPT, MAX_KEPT_WEIGHT)),
             waiting: RefCell::default(),
             failing: Cell::new(false),
         }
@@ -113,7 +115,7 @@ impl Hook {
     async fn find_out(self: Rc<Self>, name: QuestionName, body: Zeroizing<Vec<u8>>) {
         let answer = match self.verdict(body).await {
             Ok(verdict) => self.answer_of(name, verdict),
-            Err(fault) => self.failed(&fault.to_string()),
+            Err(fault) => self.failed(&in_brief(&fault)),
         };
         self.figures.in_flight.one_less();
         let waiting = self.waiting.borrow_mut().remove(&name).unwrap_or_default();

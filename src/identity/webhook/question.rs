@@ -165,6 +165,17 @@ mod tests {
     }
 
     #[test]
+    fn debug_shows_no_password() {
+        let mut asked = question();
+        asked.password = Some(Secret::new(b"marker-secret".to_vec()));
+        let shown = format!("{asked:?}");
+        assert!(
+            shown.contains("alice") && !shown.contains("marker-secret") && !shown.contains("109, 97"),
+            "{shown}"
+        );
+    }
+
+    #[test]
     fn a_password_that_is_no_text_cannot_be_asked_about() {
         let mut asked = question();
         asked.password = Some(Secret::new(vec![0xff]));
