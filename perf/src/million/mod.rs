@@ -10,7 +10,7 @@ mod questions;
 mod random;
 mod rules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postern_policy::model::{Grant, Model, NamePattern, Provider, ScramVerifier};
 
@@ -61,6 +61,8 @@ pub fn model(sample: &Sample) -> Result<Model, rcgen::Error> {
         providers: BTreeMap::from([(PROVIDER.to_owned(), authority)]),
         identities: identities::all(sample),
         groups: (0..GROUPS).map(group).collect(),
+        group_mappings: BTreeSet::new(),
+        revocations: BTreeMap::new(),
         clusters: rules::clusters(sample),
         grants: rules::grants(sample),
         denies: rules::denies(sample),
@@ -90,10 +92,11 @@ pub fn admit(model: &mut Model, verifier: ScramVerifier, database: &str, role: &
     grant.databases = vec![NamePattern::Exact(database.to_owned())];
     grant.conditions = Default::default();
     grant.role = role.to_owned();
-    let credential = rules::credential(model.clusters.get(&grant.cluster)?)?;
+    let cluster = grant.cluster.named()?.to_owned();
+    let credential = rules::credential(model.clusters.get(&cluster)?)?;
     model
         .clusters
-        .get_mut(&grant.cluster)?
+        .get_mut(&cluster)?
         .roles
         .insert(role.to_owned(), credential);
     Some(name)

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use postern_policy::attributes::NONE;
 use postern_policy::authenticate::{Arrival, Source};
 use postern_policy::decide::{Facts, Proofs, Replication};
 use postern_policy::id::{IdentityId, ProviderId};
@@ -179,7 +180,13 @@ impl Question {
             proofs: Proofs {
                 certificate: !scram,
                 scram,
+                ..Proofs::default()
             },
+            subject: None,
+            groups: &[],
+            claims: &NONE,
+            certificate: &NONE,
+            token_age: None,
             user: &self.user,
             database: &self.database,
             source: self.source,

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use postern_policy::model::{
-    Access, AuthenticationRule, Cluster, Conditions, Deny, Endpoint, Grant, Limits, Method, NamePattern,
-    ReplicationRight, RequiredProofs, RoleCredential, ServerMethod, ServerTls, ServerTlsMode, Subjects, Transport,
-    WeeklyHours,
+    Access, AuthenticationRule, Cluster, ClusterChoice, Conditions, Deny, Endpoint, Grant, Method, NamePattern,
+    RoleCredential, ServerMethod, ServerTls, ServerTlsMode, Subjects, Transport, WeeklyHours,
 };
 
 use super::identities::name;
@@ -103,11 +102,9 @@ pub fn authentication() -> Vec<AuthenticationRule> {
         name: name.to_owned(),
         listeners: [listener.to_owned()].into(),
         transport,
-        networks: vec![],
-        databases: vec![],
-        users: vec![],
         method,
         scram_iterations: super::ITERATIONS,
+        ..AuthenticationRule::default()
     };
     vec![
         rule("outside", "outside", Transport::Tls, Method::CertificateAndScram),
@@ -154,17 +151,13 @@ fn grant(subjects: Subjects, database: NamePattern, number: usize) -> Grant {
     Grant {
         subjects,
         databases: vec![database],
-        cluster: CLUSTER.to_owned(),
+        cluster: ClusterChoice::Named(CLUSTER.to_owned()),
         role: role.to_owned(),
         access: match role {
             "reader" | "auditor" => Access::ReadOnly,
             _ => Access::ReadWrite,
         },
-        conditions: Conditions::default(),
-        proofs: RequiredProofs::default(),
-        replication: ReplicationRight::No,
-        limits: Limits::default(),
-        settings: BTreeMap::new(),
+        ..Grant::default()
     }
 }
 
