@@ -17,6 +17,7 @@ pub struct Config {
     pub audit: Audit,
     /// `None`: no metrics and no health pages.
     pub admin: Option<Admin>,
+    pub failures: Failures,
     pub log: Log,
 }
 
@@ -179,6 +180,23 @@ pub struct Admin {
     pub address: SocketAddr,
     /// Whether `/metrics` is served beside `/healthz` and `/readyz`.
     pub metrics: bool,
+}
+
+/// `[failures]`: what failed proofs lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failures {
+    pub enabled: bool,
+    /// How long a failure counts, at least.
+    pub window: Duration,
+    /// Failures of a source network or a name that have no consequence.
+    pub delay_after: u32,
+    /// What the answer to the next one waits; doubled with each more.
+    pub delay: Duration,
+    /// Not less than `delay`.
+    pub delay_max: Duration,
+    /// Failures of a source network behind which it is refused.
+    pub refuse_after: u32,
+    pub refuse_for: Duration,
 }
 
 /// `[log]`: the operator's log, on standard error.

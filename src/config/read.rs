@@ -47,6 +47,7 @@ pub(super) fn read(source: &mut Source<'_>, document: &DeTable<'_>) -> Config {
         ring: read_ring(source, &mut root),
         audit: read_audit(source, &mut root),
         admin: read_admin(source, &mut root),
+        failures: read_failures(source, &mut root),
         log: read_log(source, &mut root),
     };
     root.refuse_unknown(source);
@@ -307,6 +308,25 @@ fn read_admin(source: &mut Source<'_>, root: &mut Table<'_, '_>) -> Option<Admin
     }
     table.refuse_unknown(source);
     is_there.then_some(Admin { address, metrics })
+}
+
+fn read_failures(source: &mut Source<'_>, root: &mut Table<'_, '_>) -> Failures {
+    let mut table = root.table(source, "failures");
+    let (millisecond, second) = (Duration::from_millis(1), Duration::from_secs(1));
+    let failures = Failures {
+        enabled: table.flag(source, "enabled", true),
+        window: table.duration(source, "window", second..=60 * MINUTE, MINUTE),
+        delay_after: table.number(source, "delay_after", 0..=1_000_000, 5),
+        delay: table.duration(source, "delay", millisecond..=MINUTE, 100 * millisecond),
+        delay_max: table.duration(source, "delay_max", millisecond..=MINUTE, 5 * second),
+        refuse_after: table.number(source, "refuse_after", 1..=1_000_000, 100),
+        refuse_for: table.duration(source, "refuse_for", second..=24 * 60 * MINUTE, MINUTE),
+    };
+    if failures.delay > failures.delay_max {
+        source.fault(table.span(), "`delay` of `[failures]` is longer than its `delay_max`");
+    }
+    table.refuse_unknown(source);
+    failures
 }
 
 fn read_log(source: &mut Source<'_>, root: &mut Table<'_, '_>) -> Log {

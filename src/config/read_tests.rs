@@ -55,8 +55,8 @@ fn the_smallest_configuration_has_the_documented_defaults() {
         }
     );
     assert_eq!(
-        (smallest.ring, smallest.audit, smallest.log),
-        (example.ring, example.audit, example.log)
+        (smallest.ring, smallest.audit, smallest.failures, smallest.log),
+        (example.ring, example.audit, example.failures, example.log)
     );
     assert_eq!(smallest.admin, None);
     assert_eq!(smallest.server.policy, PathBuf::from("/etc/postern/policy"));
@@ -200,7 +200,8 @@ rotate_size = \"1KiB\"
             "17:8 `file` is empty",
             "18:14 `on_failure` must be one of \"deny\", \"drop\"",
             "19:15 `rotate_size` must be from 64KiB to 1TiB",
-            "21:2 unknown key `adnim` here; known are admin, audit, listener, log, ring, server",
+            "21:2 unknown key `adnim` here; known are admin, audit, failures, listener, log, ring, \
+             server",
         ]
     );
 }
@@ -316,6 +317,30 @@ fn a_buffer_larger_than_the_ring_has_is_a_fault() {
         (ring.small_buffer_size, ring.bulk_buffer_size),
         (MAX_BUFFER_SIZE, MAX_BUFFER_SIZE)
     );
+}
+
+#[test]
+fn failures_have_their_ranges() {
+    let with = |failures: &str| format!("{SMALLEST}\n[failures]\n{failures}\n");
+    assert!(!parsed(&with("enabled = false")).failures.enabled);
+    assert_eq!(parsed(&with("delay_after = 0")).failures.delay_after, 0);
+    for (wrong, told) in [
+        ("window = \"999ms\"", "16:10 `window` must be from 1s to 1h"),
+        ("window = \"2h\"", "16:10 `window` must be from 1s to 1h"),
+        ("delay = \"0ms\"", "16:9 `delay` must be from 1ms to 1m"),
+        ("delay_max = \"2m\"", "16:13 `delay_max` must be from 1ms to 1m"),
+        ("refuse_after = 0", "16:16 `refuse_after` must be from 1 to 1000000"),
+        ("refuse_for = \"25h\"", "16:14 `refuse_for` must be from 1s to 24h"),
+        ("refuse_for = 60", "16:14 `refuse_for` must be a time such as"),
+        (
+            "delay = \"10s\"",
+            "15:2 `delay` of `[failures]` is longer than its `delay_max`",
+        ),
+    ] {
+        let found = faults(&with(wrong));
+        assert_eq!(found.len(), 1, "{wrong}: {found:?}");
+        assert!(found.concat().starts_with(told), "{wrong}: {found:?}");
+    }
 }
 
 #[test]

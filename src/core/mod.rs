@@ -13,6 +13,7 @@ mod close;
 mod connection;
 mod destinations;
 mod errand;
+pub mod failures;
 mod handshakes;
 mod interned;
 mod lanes;

@@ -18,6 +18,7 @@ use crate::time::{Mono, Utc};
 
 use super::admission::Admission;
 use super::cancel::CancelDirectory;
+use super::failures::Failures;
 use super::places::Places;
 use super::spent::SpentTokens;
 
@@ -32,6 +33,7 @@ pub struct Shared {
     pub admission: Admission,
     pub cancels: CancelDirectory,
     pub spent: SpentTokens,
+    pub failures: Failures,
     /// Identity providers that are asked over HTTPS.
     pub providers: Window,
     /// The mock salts of unknown names are made of it.

@@ -10,6 +10,7 @@ use crate::control::Control;
 use crate::control::messages::Cores;
 use crate::core::admission::Admission;
 use crate::core::cancel::CancelDirectory;
+use crate::core::failures::Failures;
 use crate::core::places::Places;
 use crate::core::reference::SessionReference;
 use crate::core::spent::SpentTokens;
@@ -48,6 +49,7 @@ impl Parts<'_> {
             admission: Admission::default(),
             cancels: CancelDirectory::new(&random()?),
             spent: SpentTokens::default(),
+            failures: Failures::new(&self.config.failures, random()?),
             providers: self.control.providers.clone(),
             gate_secret,
             process,

@@ -1,0 +1,208 @@
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::*;
+
+const SEED: [u8; 16] = [3; 16];
+const MINUTE: u64 = 60_000;
+
+/// The defaults.
+fn config() -> config::Failures {
+    config::Failures {
+        enabled: true,
+        window: Duration::from_secs(60),
+        delay_after: 5,
+        delay: Duration::from_millis(100),
+        delay_max: Duration::from_secs(5),
+        refuse_after: 100,
+        refuse_for: Duration::from_secs(60),
+    }
+}
+
+fn failures() -> Failures {
+    Failures::new(&config(), SEED)
+}
+
+fn at(millis: u64) -> Mono {
+    Mono(0).after_millis(millis)
+}
+
+/// A /24 of its own for each number.
+fn network(number: u32) -> Source {
+    Source::Ip(Ipv4Addr::from(0x0a00_0001_u32.wrapping_add(number << 8)).into())
+}
+
+fn fail(failures: &Failures, times: usize, source: Source, name: &str, now: Mono) {
+    (0..times).for_each(|_| failures.failed(source, name, now));
+}
+
+#[test]
+fn the_delay_doubles_up_to_the_longest() {
+    let failures = failures();
+    let mut delays = Vec::new();
+    for _ in 0..14 {
+        failures.failed(network(1), "alice", at(0));
+        delays.push(failures.delay(network(1), "alice", at(0)));
+    }
+    assert_eq!(
+        delays,
+        [0, 0, 0, 0, 0, 100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000, 5_000]
+    );
+    assert_eq!(failures.verdict(network(1), "bob", at(0)), Verdict::Delay(5_000));
+    assert_eq!(failures.verdict(network(2), "bob", at(0)), Verdict::Free);
+}
+
+#[test]
+fn a_name_is_delayed_from_everywhere_and_never_refused() {
+    let failures = failures();
+    for number in 0..5_000 {
+        failures.failed(network(number), "alice", at(0));
+    }
+    assert_eq!(failures.verdict(network(9_999), "alice", at(0)), Verdict::Delay(5_000));
+    assert_eq!(failures.verdict(network(9_999), "bob", at(0)), Verdict::Free);
+}
+
+#[test]
+fn a_network_is_refused_for_its_time_and_let_in_again() {
+    let failures = failures();
+    fail(&failures, 100, network(1), "alice", at(0));
+    assert_eq!(failures.verdict(network(1), "bob", at(0)), Verdict::Delay(5_000));
+    failures.failed(network(1), "alice", at(10));
+    assert_eq!(failures.verdict(network(1), "bob", at(10)), Verdict::Refuse);
+    assert_eq!(failures.verdict(network(1), "bob", at(MINUTE + 9)), Verdict::Refuse);
+    assert_ne!(failures.verdict(network(1), "bob", at(MINUTE + 10)), Verdict::Refuse);
+    // Within the window of the old ones a single failure more is enough.
+    failures.failed(network(1), "alice", at(MINUTE + 10));
+    assert!(failures.refuses(network(1), at(MINUTE + 11)));
+    assert_eq!(failures.verdict(network(1), "bob", at(4 * MINUTE)), Verdict::Free);
+}
+
+#[test]
+fn failures_count_for_a_window_and_for_less_than_two() {
+    for begun in [0, 59_999, 7 * MINUTE + 1] {
+        let failures = failures();
+        fail(&failures, 6, network(1), "alice", at(begun));
+        assert_eq!(failures.delay(network(1), "alice", at(begun + MINUTE)), 100);
+        assert_eq!(failures.delay(network(1), "alice", at(begun + 2 * MINUTE)), 0);
+    }
+}
+
+#[test]
+fn a_network_is_a_24_or_a_64_or_every_unix_socket() {
+    let failures = failures();
+    let six = |subnet: u16, host: u16| Source::Ip(Ipv6Addr::new(0x2001, 0xdb8, 0, subnet, 0, 0, 0, host).into());
+    let four = |third: u8, fourth: u8| Source::Ip(Ipv4Addr::new(192, 0, third, fourth).into());
+    let mapped = Source::Ip(Ipv4Addr::new(192, 0, 2, 200).to_ipv6_mapped().into());
+    for (source, same, other) in [
+        (six(1, 1), six(1, 2), six(2, 1)),
+        (four(2, 1), four(2, 255), four(3, 1)),
+        (Source::Unix, Source::Unix, four(9, 1)),
+    ] {
+        fail(&failures, 101, source, "alice", at(0));
+        assert!(failures.refuses(same, at(1)), "{same:?}");
+        assert!(!failures.refuses(other, at(1)), "{other:?}");
+    }
+    assert!(failures.refuses(mapped, at(1)), "it is an address of version 4");
+}
+
+#[test]
+fn nothing_is_counted_too_low() {
+    let failures = failures();
+    let counting = failures.counting.as_ref().expect("it is on");
+    for number in 0..3_000 {
+        fail(&failures, 1 + number as usize % 7, network(number), &format!("n{number}"), at(0));
+    }
+    let window = counting.window_of(at(0));
+    for number in 0..3_000 {
+        let truth = 1 + u64::from(number) % 7;
+        let network = counting.places_of_network(network(number));
+        assert!(counting.networks.count(network, window) >= truth);
+        let name = counting.places_of_name(&format!("n{number}"));
+        assert!(counting.names.count(name, window) >= truth);
+    }
+}
+
+/// The bound of the module: `2.72 · n / 16,384` is 16 here, and none of 2,000 who never failed is refused.
+#[test]
+fn a_flood_from_everywhere_refuses_nobody_else() {
+    let failures = failures();
+    for number in 0..100_000 {
+        failures.failed(network(number), &format!("name-{number}"), at(0));
+    }
+    let counting = failures.counting.as_ref().expect("it is on");
+    let window = counting.window_of(at(0));
+    let mut beyond = 0;
+    for number in 1_000_000..1_002_000 {
+        let innocent = network(number);
+        failures.failed(innocent, "innocent", at(0));
+        assert!(!failures.refuses(innocent, at(0)));
+        let counted = counting.networks.count(counting.places_of_network(innocent), window);
+        beyond += usize::from(counted > 1 + 17);
+    }
+    assert!(beyond <= 2_000 / 55, "{beyond} of 2,000 beyond the bound");
+}
+
+/// As many failures as would put `refuse_after` into every cell.
+#[test]
+fn a_flood_that_fills_every_cell_refuses_nobody_else() {
+    let failures = failures();
+    for number in 0..16_384 * 110 {
+        failures.failed(network(number), "", at(0));
+    }
+    for number in 4_000_000..4_000_500 {
+        failures.failed(network(number), "innocent", at(0));
+        assert!(!failures.refuses(network(number), at(0)));
+    }
+    // Who does fail is refused all the same.
+    fail(&failures, 140, network(5_000_000), "alice", at(0));
+    assert!(failures.refuses(network(5_000_000), at(0)));
+}
+
+#[test]
+fn two_cores_at_once_lose_nothing() {
+    let failures = failures();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for number in 0..40_000 {
+                    // The window turns in the middle.
+                    failures.failed(network(1), "alice", at(30_000 + number));
+                }
+            });
+        }
+    });
+    let counting = failures.counting.as_ref().expect("it is on");
+    let window = counting.window_of(at(70_000));
+    let counted = counting.networks.count(counting.places_of_network(network(1)), window);
+    assert_eq!(counted, 80_000);
+    assert_eq!(counting.of_all_networks.count(window), 80_000);
+}
+
+#[test]
+fn memory_is_fixed() {
+    assert_eq!(Failures::MEMORY, 3 << 19);
+    assert!(size_of::<Failures>() < 512, "{}", size_of::<Failures>());
+}
+
+#[test]
+fn switched_off_it_says_nothing_and_holds_nothing() {
+    let failures = Failures::new(
+        &config::Failures {
+            enabled: false,
+            ..config()
+        },
+        SEED,
+    );
+    fail(&failures, 1_000, network(1), "alice", at(0));
+    assert_eq!(failures.verdict(network(1), "alice", at(0)), Verdict::Free);
+    assert!(failures.counting.is_none());
+}
+
+#[test]
+fn another_seed_has_other_cells() {
+    let other = Failures::new(&config(), [4; 16]);
+    let places = |failures: &Failures| {
+        let counting = failures.counting.as_ref().expect("it is on");
+        counting.places_of_name("alice")
+    };
+    assert_ne!(places(&failures()), places(&other));
+}
