@@ -135,6 +135,8 @@ closed_names! {
         PasswordEmpty = "password_empty",
         /// The webhook said no.
         WebhookDenied = "webhook_denied",
+        /// Nothing was asked: too many proofs from its network have failed.
+        TooManyFailures = "too_many_failures",
 
         // The decision.
         NoGrant = "no_grant",

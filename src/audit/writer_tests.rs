@@ -468,6 +468,36 @@ fn strangers_cannot_fill_the_disk_and_each_of_them_is_counted() {
     assert_eq!(single + aggregated, ATTEMPTS);
 }
 
+/// A network that is refused unasked can make attempts as fast as it can connect.
+#[test]
+fn attempts_that_are_refused_unasked_write_a_bounded_record() {
+    const ATTEMPTS: u64 = 100_000;
+    let directory = Directory::new();
+    let (writer, _told) = start(&config::Audit {
+        pre_proof_bytes_per_second: 10_000,
+        ..settings(&directory.file())
+    });
+    let recorder = writer.recorder();
+    let started = Instant::now();
+    let mut ids = SessionIds::new(1, 0);
+    for _ in 0..ATTEMPTS {
+        let refused = attempt(ids.draw(), Outcome::Denied, Reason::TooManyFailures);
+        recorder.record(Record::Attempt(refused));
+    }
+    writer.finish().expect("written");
+    let lines = lines(&directory.file());
+    // No line of an attempt has less than a hundred bytes.
+    let allowed = 100 * (started.elapsed().as_secs() + 2) + 10;
+    assert!(
+        (lines.len() as u64) < allowed,
+        "{} lines, {allowed} allowed",
+        lines.len()
+    );
+    let single = lines.iter().filter(|line| line["event"] == "attempt").count() as u64;
+    let aggregated: u64 = lines.iter().filter_map(|line| line["attempts"].as_u64()).sum();
+    assert_eq!(single + aggregated, ATTEMPTS);
+}
+
 #[test]
 fn denied_attempts_never_take_the_place_of_permits_and_ends() {
     // No thread behind it: the queues fill up and stay full.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use postern_policy::authenticate::Source;
 use postern_policy::decide::Permit;
 use postern_policy::model::ServerTlsMode;
 use postern_policy::view::{ClusterView, EndpointView};
@@ -131,6 +132,26 @@ impl Surroundings for Around<'_> {
 
     fn spend(&mut self, once: &OneTime) -> Spent {
         self.shared.spent.spend(once, self.utc())
+    }
+
+    fn refuses_proofs_from(&self, source: Source) -> bool {
+        let refused = self.shared.failures.refuses(source, self.now());
+        if refused && let Some(metrics) = self.shared.metrics.core(self.reference.core) {
+            metrics.failures_refused.one();
+        }
+        refused
+    }
+
+    fn failed(&mut self, source: Source, name: &str) -> u64 {
+        let (failures, now) = (&self.shared.failures, self.now());
+        failures.failed(source, name, now);
+        let delay = failures.delay(source, name, now);
+        if delay > 0
+            && let Some(metrics) = self.shared.metrics.core(self.reference.core)
+        {
+            metrics.failures_delayed.one();
+        }
+        delay
     }
 
     fn decided(&mut self, permitted: bool, nanoseconds: u64) {

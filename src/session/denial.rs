@@ -189,6 +189,12 @@ impl Denial {
                     format!("password authentication failed for user \"{user}\""),
                 ),
             },
+            // Whoever it is: the network is refused, not a name.
+            R::TooManyFailures => Self::new(
+                reason,
+                S::InvalidAuthorization,
+                "too many failed authentication attempts, try again later",
+            ),
             R::IdentityMismatch
             | R::NoGrant
             | R::DeniedByRule
@@ -278,6 +284,51 @@ impl Denial {
         Self::of(self.reason, said).message.starts_with("OAuth bearer")
     }
 
+    /// Whether a proof was shown and is not good: a guess, for all that the gate knows. Who shows nothing, finds the gate or a
+    /// provider at its limits, or is denied behind a good proof has guessed nothing.
+    pub fn is_failed_proof(&self) -> bool {
+        use Reason as R;
+        matches!(
+            self.reason,
+            R::ScramFailed
+                | R::ScramBindingDowngraded
+                | R::ScramBindingMismatch
+                | R::IdentityUnknown
+                | R::CertificateUnknown
+                | R::CertificateUntrusted
+                | R::CertificateExpired
+                | R::CertificateNotYetValid
+                | R::CertificateRevoked
+                | R::CertificateAmbiguous
+                | R::CertificateMalformed
+                | R::CertificateWrongUsage
+                | R::TokenMalformed
+                | R::TokenOversize
+                | R::TokenAlgorithmNotAllowed
+                | R::TokenTypeNotAllowed
+                | R::TokenIssuerUnknown
+                | R::TokenUnknownKey
+                | R::TokenSignatureInvalid
+                | R::TokenWrongAudience
+                | R::TokenExpired
+                | R::TokenNotYetValid
+                | R::TokenTooOld
+                | R::TokenClaimMissing
+                | R::TokenSubjectInvalid
+                | R::TokenIdMissing
+                | R::TokenBindingUnsupported
+                | R::TokenBindingMissing
+                | R::TokenBindingMismatch
+                | R::TokenRevoked
+                | R::TokenReplayed
+                | R::TokenTooManyClaims
+                | R::SubjectUnknown
+                | R::SubjectAmbiguous
+                | R::PasswordEmpty
+                | R::WebhookDenied
+        )
+    }
+
     /// The ErrorResponse.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut report = Report::fatal(self.sqlstate, &self.message);
@@ -304,6 +355,33 @@ mod tests {
         let failed = Denial::of(Reason::ScramFailed, SAID);
         let unknown = Denial::of(Reason::IdentityUnknown, SAID);
         assert_eq!((failed.sqlstate, failed.message), (unknown.sqlstate, unknown.message));
+    }
+
+    #[test]
+    fn what_counts_as_a_failed_proof_is_what_the_names_say() {
+        for reason in Reason::ALL.iter().copied() {
+            let name = reason.as_str();
+            let proof = ["token_", "certificate_", "scram_binding_"]
+                .iter()
+                .any(|of| name.starts_with(of));
+            let spared = [
+                Reason::CertificateMissing,
+                Reason::CertificateNotMet,
+                Reason::TokenDiscovery,
+                Reason::TokenReplayStoreFull,
+                Reason::TokenTooOldForGrant,
+            ];
+            let other = [
+                Reason::ScramFailed,
+                Reason::IdentityUnknown,
+                Reason::SubjectUnknown,
+                Reason::SubjectAmbiguous,
+                Reason::PasswordEmpty,
+                Reason::WebhookDenied,
+            ];
+            let counts = proof && !spared.contains(&reason) || other.contains(&reason);
+            assert_eq!(Denial::of(reason, SAID).is_failed_proof(), counts, "{reason}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use postern_policy::model::Asked;
 use zeroize::Zeroizing;
 
-use crate::audit::{Outcome, Reason, SessionId};
+use crate::audit::{Outcome, PeerText, Reason, SessionId};
 use crate::identity::certificate::fingerprint;
 use crate::identity::scram;
 use crate::identity::webhook::Answer;
@@ -537,7 +537,7 @@ impl Gate {
         }
     }
 
-    fn failed(&mut self, around: &dyn Surroundings, failed: Failed) -> Stage {
+    fn failed(&mut self, around: &mut dyn Surroundings, failed: Failed) -> Stage {
         let Failed {
             outcome,
             denial,
@@ -594,7 +594,7 @@ impl Gate {
         self.answer_at = at;
     }
 
-    fn go_on(&mut self, around: &dyn Surroundings, next: Result<Stage, Denial>) {
+    fn go_on(&mut self, around: &mut dyn Surroundings, next: Result<Stage, Denial>) {
         self.stage = match next {
             Ok(next) => next,
             Err(denial) => self.refuse(around, Refusal::Error(Outcome::Denied, denial)),
@@ -602,12 +602,25 @@ impl Gate {
     }
 
     /// Tells the refusal, or waits until it is time.
-    fn refuse(&mut self, around: &dyn Surroundings, refusal: Refusal) -> Stage {
+    fn refuse(&mut self, around: &mut dyn Surroundings, refusal: Refusal) -> Stage {
+        if refusal.denial().is_failed_proof() {
+            self.count_failure(around);
+        }
         if around.now() < self.answer_at {
             self.deadline = self.answer_at;
             return Stage::Refusing(Box::new(refusal));
         }
         self.tell(around, refusal)
+    }
+
+    /// Counted before it is told: whoever does not wait for the answer has guessed all the same.
+    fn count_failure(&mut self, around: &mut dyn Surroundings) {
+        let source = self.entrance.source();
+        let user = self.draft.fill().asked.user.as_ref();
+        if let Some(Ok(user)) = user.map(PeerText::as_text) {
+            let delay = around.failed(source, user);
+            self.answer_at = self.answer_at.max(around.now().after_millis(delay));
+        }
     }
 
     fn refuse_now(&mut self, around: &dyn Surroundings, refusal: Refusal) {
@@ -659,6 +672,13 @@ impl Gate {
 }
 
 impl Refusal {
+    fn denial(&self) -> &Denial {
+        match self {
+            Self::Error(_, denial) => denial,
+            Self::Challenge(_, dummy) => &dummy.denial,
+        }
+    }
+
     fn outcome(&self) -> (Outcome, Reason) {
         match self {
             Self::Error(outcome, denial) => (*outcome, denial.reason),

@@ -80,6 +80,9 @@ impl Claim {
             return Err(Denial::of(Reason::NoAuthenticationRule, said));
         };
         gate.draft.fill().rule = Some(Name::from(rule.name));
+        if around.refuses_proofs_from(gate.entrance.source()) {
+            return Err(Denial::of(Reason::TooManyFailures, said));
+        }
         gate.answer_no_earlier_than(around.now().after_millis(u64::from(rule.answer_floor)));
         let provider = |id| snapshot.provider_name(id).map(Name::from);
         let discovery = rule.discovery.and_then(|id| {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use postern_policy::authenticate::Source;
 use postern_policy::decide::Permit;
 use postern_policy::model::ServerMethod;
 
@@ -40,6 +41,10 @@ pub trait Surroundings {
     fn remember_token(&mut self, hash: [u8; 32], policy: u64, verified: Arc<Verified>);
     /// Uses up a token that counts once, for the whole process.
     fn spend(&mut self, once: &OneTime) -> Spent;
+    /// Whether so many proofs from there have failed that nobody from there is asked for one now.
+    fn refuses_proofs_from(&self, source: Source) -> bool;
+    /// Counts a proof that failed, from there and in this name. Milliseconds that its answer waits.
+    fn failed(&mut self, source: Source, name: &str) -> u64;
     /// One decision was made: what it said, and how long it took.
     fn decided(&mut self, permitted: bool, nanoseconds: u64);
 }

@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use postern_policy::authenticate::Source;
 use postern_policy::decide::Permit;
 use postern_policy::model::{
     AuthenticationRule, Cluster, ClusterChoice, Endpoint, Grant, Identity, Method, Model, NamePattern, RoleCredential,
@@ -12,6 +14,8 @@ use postern_policy::model::{
 use postern_policy::snapshot::Snapshot;
 
 use crate::audit::{Attempt, End, Peer, Server, ServerAddress, SessionIds};
+use crate::config;
+use crate::core::failures::Failures;
 use crate::identity::scram::{self, client, verifier};
 use crate::identity::token::cache::Cache;
 use crate::identity::token::{KeySet, OneTime, Verified};
@@ -103,6 +107,8 @@ pub struct World {
     /// Tokens that count once, and have.
     pub spent: HashMap<[u8; 32], Utc>,
     pub room_for_spent: usize,
+    /// Switched off, where a test has not switched it on.
+    pub failures: Arc<Failures>,
     random: u8,
 }
 
@@ -128,9 +134,24 @@ impl World {
             tokens: Cache::new(1 << 20),
             spent: HashMap::new(),
             room_for_spent: usize::MAX,
+            failures: Arc::new(failures(false)),
             random: 0,
         }
     }
+}
+
+/// With the defaults of the configuration.
+pub fn failures(enabled: bool) -> Failures {
+    let config = config::Failures {
+        enabled,
+        window: Duration::from_secs(60),
+        delay_after: 5,
+        delay: Duration::from_millis(100),
+        delay_max: Duration::from_secs(5),
+        refuse_after: 100,
+        refuse_for: Duration::from_secs(60),
+    };
+    Failures::new(&config, [1; 16])
 }
 
 pub fn in_force(model: &Model, generation: u64) -> Arc<InForce> {
@@ -203,6 +224,15 @@ impl Surroundings for World {
         }
         self.spent.insert(once.id, once.until);
         Spent::Fresh
+    }
+
+    fn refuses_proofs_from(&self, source: Source) -> bool {
+        self.failures.refuses(source, self.now)
+    }
+
+    fn failed(&mut self, source: Source, name: &str) -> u64 {
+        self.failures.failed(source, name, self.now);
+        self.failures.delay(source, name, self.now)
     }
 
     fn decided(&mut self, _permitted: bool, _nanoseconds: u64) {}

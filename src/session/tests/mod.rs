@@ -3,6 +3,7 @@
 mod chaos;
 mod conversation;
 mod driven;
+mod failures;
 mod login;
 mod refusals;
 mod server;

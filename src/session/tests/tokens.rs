@@ -26,7 +26,7 @@ const CHALLENGE: &str = concat!(
 );
 
 /// `alice` by the subject of a token, as password or by OAUTHBEARER.
-fn token_model(method: Method) -> Model {
+pub fn token_model(method: Method) -> Model {
     let mut model = model();
     let rules = postern_policy::model::TokenIssuer {
         keys: KeySource::Inline(mint().jwks()),
@@ -68,8 +68,8 @@ fn issuer(model: &mut Model) -> &mut postern_policy::model::TokenIssuer {
 }
 
 /// One attempt over TLS.
-struct Attempting {
-    conversation: Conversation,
+pub struct Attempting {
+    pub conversation: Conversation,
     method: Method,
 }
 
@@ -78,7 +78,7 @@ impl Attempting {
         Self::at(World::new(model), model, certificate)
     }
 
-    fn at(mut world: World, model: &Model, certificate: Option<&[u8]>) -> Self {
+    pub fn at(mut world: World, model: &Model, certificate: Option<&[u8]>) -> Self {
         world.utc = NOW;
         let mut conversation = Conversation::new(world, usize::MAX, TlsMode::Require);
         let mut request = Vec::new();
@@ -105,7 +105,7 @@ impl Attempting {
     }
 
     /// Sends the token as the rule wants it, and answers a challenge as clients do.
-    fn show(mut self, token: &str) -> Self {
+    pub fn show(mut self, token: &str) -> Self {
         let mut message = Vec::new();
         match self.method {
             Method::OauthBearer => {
@@ -123,7 +123,15 @@ impl Attempting {
         self
     }
 
-    fn answer_challenge(&mut self) {
+    /// Asks where to get a token.
+    pub fn discover(mut self) -> Self {
+        self.conversation
+            .client(b"p\0\0\0\x1fOAUTHBEARER\0\0\0\0\x0bn,,\x01auth=\x01\x01");
+        self.answer_challenge();
+        self
+    }
+
+    pub fn answer_challenge(&mut self) {
         let challenge = [b"\0\0\0\x0b", CHALLENGE.as_bytes()].concat();
         let said = self.conversation.to_client.windows(challenge.len());
         if said.into_iter().any(|window| window == challenge) {
@@ -133,7 +141,7 @@ impl Attempting {
         }
     }
 
-    fn attempt(&self) -> &Attempt {
+    pub fn attempt(&self) -> &Attempt {
         match self.conversation.attempts.as_slice() {
             [one] => one,
             more => panic!("{} records", more.len()),
