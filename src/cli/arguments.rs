@@ -24,6 +24,7 @@ pub enum Command {
     Explain(Explain),
     Compile(Compile),
     Verifier(Verifier),
+    Enroll(Enroll),
     Audit(Audit),
     /// Print the version
     Version,
@@ -150,6 +151,44 @@ pub struct Verifier {
     /// PBKDF2 iterations; the same for all verifiers under one authentication rule
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(4096..=10_000_000))]
     pub iterations: u32,
+}
+
+/// Write an identity as policy text: by its certificate, its password, or both
+///
+/// What is written is a whole file of a policy, to be dropped into its directory. It gives no rights: a grant does. The
+/// password is read from standard input, up to the first line end; it is never an argument.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  \
+    postern enroll svc:billing --certificate billing.crt --alias billing -o /etc/postern/policy/billing.toml\n  \
+    read -rs password; printf %s \"$password\" | postern enroll alice --password-stdin --group people")]
+pub struct Enroll {
+    /// The identity's name
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// The client's certificate, PEM (leaf first) or DER: this one certificate will prove the identity
+    #[arg(long, value_name = "FILE", required_unless_present = "password_stdin")]
+    pub certificate: Option<PathBuf>,
+    /// Pin the certificate's public key instead, so that it may be renewed with the same key
+    #[arg(long, requires = "certificate")]
+    pub public_key: bool,
+    /// Make a SCRAM-SHA-256 verifier from the password on standard input
+    #[arg(long)]
+    pub password_stdin: bool,
+    /// PBKDF2 iterations; the same for all verifiers under one authentication rule [default: 4096]
+    #[arg(long, value_name = "N", requires = "password_stdin", value_parser = clap::value_parser!(u32).range(4096..=10_000_000))]
+    pub iterations: Option<u32>,
+    /// Another name that the client may send as user; may be repeated
+    #[arg(long = "alias", value_name = "NAME")]
+    pub aliases: Vec<String>,
+    /// A group that the identity is in, which the policy must define; may be repeated
+    #[arg(long = "group", value_name = "NAME")]
+    pub groups: Vec<String>,
+    /// Where to write it, as a whole [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace the file if it is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
 }
 
 /// Look at a record

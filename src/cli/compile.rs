@@ -1,13 +1,10 @@
 //! `postern compile`: a directory in, one snapshot file out.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::Path;
-
 use postern_policy::compile::compile;
 use postern_policy::snapshot::{HeapBytes, Snapshot};
 
 use super::arguments::Compile;
+use super::whole_file::{Existing, write};
 use super::{Exit, Terminal, say};
 use crate::control::keeper::hex;
 use crate::control::load::{self, Secrets};
@@ -38,7 +35,7 @@ pub fn run(arguments: &Compile, terminal: &mut Terminal<'_>) -> Exit {
             );
         }
     };
-    if let Err(error) = replace(&arguments.output, &bytes) {
+    if let Err(error) = write(&arguments.output, &bytes, 0o644, Existing::Replace) {
         return say(
             terminal.err,
             Exit::CannotWrite,
@@ -52,30 +49,4 @@ pub fn run(arguments: &Compile, terminal: &mut Terminal<'_>) -> Exit {
         Exit::Ok,
         format_args!("{file}: {length} bytes, {identities} identities, hash {hash}"),
     )
-}
-
-/// Writes beside the file and renames over it: whoever watches it sees the old one or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path
-        .file_name()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"))?;
-    // Hidden, so that a gate that watches the directory does not take it for a policy.
-    let fresh = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let written = write_synced(&fresh, bytes).and_then(|()| fs::rename(&fresh, path));
-    if written.is_err() && fresh.exists() {
-        fs::remove_file(&fresh)?;
-    }
-    written
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }

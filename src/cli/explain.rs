@@ -49,7 +49,7 @@ fn load(directory: &Path) -> Result<(Snapshot, Trust), String> {
 }
 
 /// PEM, or one certificate in DER.
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<_, _>>()

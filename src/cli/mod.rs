@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod compile;
+mod enroll;
 mod exit;
 mod explain;
 mod gate_secret;
@@ -11,6 +12,7 @@ mod log;
 mod record;
 mod serve;
 mod verifier;
+mod whole_file;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -42,6 +44,7 @@ fn dispatch(command: &Command, terminal: &mut Terminal<'_>) -> Exit {
         Command::Explain(arguments) => explain::run(arguments, terminal),
         Command::Compile(arguments) => compile::run(arguments, terminal),
         Command::Verifier(arguments) => verifier::run(arguments, &mut std::io::stdin().lock(), terminal),
+        Command::Enroll(arguments) => enroll::run(arguments, &mut std::io::stdin().lock(), terminal),
         Command::Audit(arguments) => record::run(arguments, terminal),
         Command::Version => say(terminal.out, Exit::Ok, format_args!("postern {}", version())),
     }

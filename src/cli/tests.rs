@@ -6,7 +6,9 @@ use std::path::Path;
 use clap::CommandFactory;
 
 use super::*;
+use crate::control::keeper::hex;
 use crate::control::scratch::Scratch;
+use crate::identity::certificate::CertificateFacts;
 use crate::identity::scram::{derive, verifier as scram_verifier};
 
 struct Ran {
@@ -100,6 +102,7 @@ fn help_is_as_written_and_cannot_fail() {
         ("help-explain.txt", &["explain", "--help"]),
         ("help-compile.txt", &["compile", "--help"]),
         ("help-verifier.txt", &["verifier", "--help"]),
+        ("help-enroll.txt", &["enroll", "--help"]),
         ("help-audit-verify.txt", &["audit", "verify", "--help"]),
     ] {
         let ran = postern(arguments);
@@ -115,6 +118,10 @@ fn what_cannot_be_understood_is_usage() {
         &["check"],
         &["explain", "d", "--from", "nowhere"],
         &["verifier", "--iterations", "1"],
+        &["enroll", "alice"],
+        &["enroll", "alice", "--password-stdin", "--public-key"],
+        &["enroll", "alice", "--password-stdin", "--force"],
+        &["enroll", "alice", "--certificate", "a.pem", "--iterations", "5000"],
     ] {
         let ran = postern(arguments);
         assert_eq!((ran.exit, ran.out.as_str()), (Exit::Usage, ""), "{arguments:?}");
@@ -340,4 +347,132 @@ fn a_certificate_is_judged_as_the_gate_judges_it() {
 fn write_unknown_certificate(dir: &Scratch) {
     let other = rcgen::generate_simple_self_signed(vec!["other.test".into()]).unwrap();
     dir.write("other.pem", other.cert.pem());
+}
+
+/// With `input` on standard input.
+fn enroll(arguments: &[&str], input: &str) -> Ran {
+    let all = ["postern", "enroll"].iter().chain(arguments);
+    let Command::Enroll(arguments) = Arguments::try_parse_from(all).unwrap().command else {
+        panic!("another command");
+    };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut terminal = Terminal {
+        out: &mut out,
+        err: &mut err,
+    };
+    let exit = enroll::run(&arguments, &mut input.as_bytes(), &mut terminal);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran {
+        exit,
+        out: text(out),
+        err: text(err),
+    }
+}
+
+/// A certificate whose subject would like to be policy.
+fn write_certificate(dir: &Scratch) -> (String, CertificateFacts) {
+    let mut params = rcgen::CertificateParams::new(vec!["billing.test".into()]).unwrap();
+    let name = "billing\n[grant.all]\neveryone = true";
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.not_after = rcgen::date_time_ymd(2031, 5, 6);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let made = params.self_signed(&key).unwrap();
+    dir.write("billing.pem", made.pem());
+    let facts = CertificateFacts::read(made.der()).unwrap();
+    (dir.path().join("billing.pem").display().to_string(), facts)
+}
+
+#[test]
+fn an_enrolled_certificate_is_an_identity_of_the_policy() {
+    let dir = good_policy();
+    let (certificate, facts) = write_certificate(&dir);
+    dir.write("groups.toml", "[group.payments]\n");
+    let output = dir.path().join("billing.toml");
+    let file = output.to_str().unwrap();
+    let fixed = [
+        "svc:billing",
+        "--certificate",
+        &certificate,
+        "--alias",
+        "billing",
+        "--group",
+        "payments",
+    ];
+    let shown = enroll(&fixed, "");
+    assert_eq!((shown.exit, shown.err.as_str()), (Exit::Ok, ""));
+    let pin = format!("keys = [{{ certificate_sha256 = \"{}\" }}]", hex(&facts.fingerprint));
+    for wanted in [
+        "\n[identity.\"svc:billing\"]\naliases = [\"billing\"]\ngroups = [\"payments\"]\n",
+        &pin,
+        "# not after: 2031-05-06T00:00:00Z",
+        "# subject:   CN=",
+    ] {
+        assert!(shown.out.contains(wanted), "{wanted}: {}", shown.out);
+    }
+    assert!(!shown.out.contains("\n[grant"), "{}", shown.out);
+    let saved = enroll(&[&fixed[..], &["-o", file]].concat(), "");
+    assert_eq!((saved.exit, saved.err.as_str()), (Exit::Ok, ""));
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), shown.out);
+    assert_eq!(postern(&["check", path(&dir)]).exit, Exit::Ok);
+}
+
+#[test]
+fn a_public_key_is_enrolled_instead_of_its_certificate() {
+    let dir = Scratch::new();
+    let (certificate, facts) = write_certificate(&dir);
+    let ran = enroll(&["billing", "--certificate", &certificate, "--public-key"], "");
+    let pin = format!("keys = [{{ public_key_sha256 = \"{}\" }}]", hex(&facts.public_key));
+    assert!(ran.out.contains(&pin), "{}", ran.out);
+}
+
+#[test]
+fn an_enrolled_password_is_a_verifier_and_nothing_else() {
+    let ran = enroll(&["alice", "--password-stdin", "--iterations", "5000"], "marker-pw\n");
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Ok, ""));
+    let line = ran.out.lines().find_map(|line| line.strip_prefix("scram = ")).unwrap();
+    let made = scram_verifier::parse(line.trim_matches('"')).unwrap();
+    let keys = derive(b"marker-pw", &made.salt, 5000);
+    assert_eq!(made.stored_key, keys.stored_key());
+    assert!(!ran.out.contains("marker-pw"));
+    let none = enroll(&["alice", "--password-stdin"], "\n");
+    assert_eq!((none.exit, none.out.as_str()), (Exit::BadInput, ""));
+}
+
+#[test]
+fn a_file_that_is_there_is_replaced_by_force_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = Scratch::new();
+    dir.write("alice.toml", "mine");
+    let output = dir.path().join("alice.toml");
+    let arguments = ["alice", "--password-stdin", "-o", output.to_str().unwrap()];
+    let kept = enroll(&arguments, "pw");
+    assert_eq!((kept.exit, kept.out.as_str()), (Exit::CannotWrite, ""));
+    assert!(kept.err.contains("--force"), "{}", kept.err);
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), "mine");
+    assert_eq!(enroll(&[&arguments[..], &["--force"]].concat(), "pw").exit, Exit::Ok);
+    assert!(std::fs::read_to_string(&output).unwrap().contains("scram = "));
+    assert_eq!(std::fs::metadata(&output).unwrap().permissions().mode() & 0o027, 0);
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        1,
+        "nothing is left beside it"
+    );
+}
+
+#[test]
+fn what_the_policy_would_refuse_is_not_written() {
+    let dir = Scratch::new();
+    let output = dir.path().join("x.toml");
+    let file = output.to_str().unwrap();
+    for name in ["", "a\nb", "{subject}"] {
+        let ran = enroll(&[name, "--password-stdin", "-o", file], "pw");
+        assert_eq!((ran.exit, output.exists()), (Exit::BadInput, false), "{name:?}");
+    }
+    let (certificate, _) = write_certificate(&dir);
+    let missing = format!("{certificate}.missing");
+    assert_eq!(
+        enroll(&["a", "--certificate", &missing, "-o", file], "").exit,
+        Exit::BadInput
+    );
+    assert!(!output.exists());
 }

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, Read};
 
+use postern_policy::model::ScramVerifier;
+
 use super::arguments::Verifier;
 use super::{Exit, Terminal, say};
 use crate::identity::scram::verifier;
@@ -13,37 +15,45 @@ const SALT: usize = 16;
 const MAX_PASSWORD: u64 = 64 * 1024;
 
 pub fn run(arguments: &Verifier, input: &mut dyn BufRead, terminal: &mut Terminal<'_>) -> Exit {
-    let password = match read_password(input) {
-        Ok(password) => password,
-        Err(error) => return say(terminal.err, Exit::BadInput, format_args!("standard input: {error}")),
-    };
+    match make(arguments.iterations, input) {
+        Ok(made) => say(terminal.out, Exit::Ok, format_args!("{}", verifier::format(&made))),
+        Err(unmade) => say(terminal.err, unmade.exit(), format_args!("{unmade}")),
+    }
+}
+
+/// Why there is no verifier.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unmade {
+    #[error("standard input: {0}")]
+    Input(#[from] std::io::Error),
+    #[error("standard input holds no password")]
+    Empty,
+    #[error("a PostgreSQL password holds no NUL byte")]
+    Nul,
+    #[error("the system gives no random bytes")]
+    NoRandom,
+}
+
+impl Unmade {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Input(_) | Self::Empty | Self::Nul => Exit::BadInput,
+            Self::NoRandom => Exit::Internal,
+        }
+    }
+}
+
+/// The verifier of the password in the first line of `input`.
+pub(super) fn make(iterations: u32, input: &mut dyn BufRead) -> Result<ScramVerifier, Unmade> {
+    let password = read_password(input)?;
     match password.expose() {
-        [] => {
-            return say(
-                terminal.err,
-                Exit::BadInput,
-                format_args!("standard input holds no password"),
-            );
-        }
-        bytes if bytes.contains(&0) => {
-            return say(
-                terminal.err,
-                Exit::BadInput,
-                format_args!("a PostgreSQL password holds no NUL byte"),
-            );
-        }
+        [] => return Err(Unmade::Empty),
+        bytes if bytes.contains(&0) => return Err(Unmade::Nul),
         _ => {}
     }
     let mut salt = [0; SALT];
-    if aws_lc_rs::rand::fill(&mut salt).is_err() {
-        return say(
-            terminal.err,
-            Exit::Internal,
-            format_args!("the system gives no random bytes"),
-        );
-    }
-    let made = verifier::make(password.expose(), &salt, arguments.iterations);
-    say(terminal.out, Exit::Ok, format_args!("{}", verifier::format(&made)))
+    aws_lc_rs::rand::fill(&mut salt).map_err(|_| Unmade::NoRandom)?;
+    Ok(verifier::make(password.expose(), &salt, iterations))
 }
 
 /// Up to the first line end, which is not part of it.
