@@ -208,11 +208,8 @@ impl Core {
         let Some(passage) = self.passage(index) else { return };
         match passage.standing.expiry(utc) {
             None => {}
-            Some(Expiry::Notice(_)) => {
-                if passage.notify() {
-                    self.say_proof_ends(index);
-                }
-            }
+            Some(Expiry::Notice(_)) if passage.notify() => self.say_proof_ends(index),
+            Some(Expiry::Notice(_)) => {}
             Some(Expiry::RefuseNew) => passage.refuse_new(),
             Some(Expiry::FinishTransaction) => {
                 passage.finish_transaction();

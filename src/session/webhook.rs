@@ -1,6 +1,6 @@
 //! A password that a webhook judges: the question, and what becomes of its answer.
 
-use std::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr};
 
 use crate::audit::{self, Name, Reason};
 use crate::identity::webhook::{Answer, Question};

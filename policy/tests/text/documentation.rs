@@ -20,12 +20,28 @@ scram = "SCRAM-SHA-256$4096:K9gGyX8OAK8aH8Myj6djqQ==$0LIYXDH3nW6agcZVcY7NmeBsO3Z
 [group.payments]
 GROUP
 
+LOGIN
+MESH
 [cluster.main]
+tenant = "acme"
 endpoints = ["db.internal:5432"]
 roots = ["database-ca.pem"]
 
 [cluster.main.role.app_ro]
 password_file = "/run/secrets/postern/app_ro"
+"#;
+const LOGIN: &str = r#"
+[provider.login]
+kind = "tokens"
+issuer = "https://login.example.org"
+audiences = ["postern"]
+"#;
+const MESH: &str = r#"
+[provider.mesh]
+kind = "jwt-svid"
+trust_domains = ["mesh"]
+audiences = ["postern"]
+jwks_file = "spire/bundle.json"
 "#;
 const RULE: &str = "\n[[authentication]]\nname = \"everybody\"\nmethod = \"scram-sha-256\"\n";
 
@@ -99,10 +115,18 @@ fn the_other_blocks_are_parts_of_policies() {
             line,
             &[
                 ("docs/policy.md", text),
-                ("around", &(AROUND.replace("GROUP", group) + rule)),
+                ("around", &(around(text).replace("GROUP", group) + rule)),
             ],
         );
     }
+}
+
+/// With the providers that the block does not define itself.
+fn around(text: &str) -> String {
+    let missing = |header: &str, provider| if text.contains(header) { "" } else { provider };
+    AROUND
+        .replace("LOGIN", missing("[provider.login]", LOGIN))
+        .replace("MESH", missing("[provider.mesh]", MESH))
 }
 
 const UNKNOWN: &str = "qqqqqqqqqqqq = 1";
@@ -128,6 +152,10 @@ fn every_key_has_its_row_and_its_example() {
     let all_blocks: String = blocks(&page, "```toml").iter().map(|(_, text)| *text).collect();
     for (heading, object) in [
         ("## `[provider.NAME]`", "[provider.x]\nkind = \"certificates\""),
+        ("## Token issuers", "[provider.x]\nkind = \"tokens\""),
+        ("## Token issuers", "[provider.x]\nkind = \"jwt-svid\""),
+        ("## Webhooks", "[provider.x]\nkind = \"webhook\""),
+        ("## `[revocation.NAME]`", "[revocation.x]"),
         ("## `[identity.NAME]`", "[identity.x]"),
         ("## `[identity.NAME]`", "[identity.x]\nkeys = [{ @ }]"),
         ("## `[group.NAME]`", "[group.x]"),

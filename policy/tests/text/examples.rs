@@ -3,7 +3,9 @@
 use std::fs;
 
 use super::{Directory, assert_sound, examples, sources};
-use postern_policy::model::{Model, NamePattern, ReplicationRight, ServerMethod, ServerTlsMode};
+use postern_policy::id::IdentityId;
+use postern_policy::model::{Method, Model, NamePattern, OnExpiry, ReplicationRight, ServerMethod, ServerTlsMode};
+use postern_policy::snapshot::Snapshot;
 use postern_policy::text::parse;
 
 fn example(name: &str) -> Model {
@@ -22,7 +24,20 @@ fn every_example_is_in_this_test() {
         .map(|path| path.file_name().expect("a name").to_string_lossy().into_owned())
         .collect();
     names.sort();
-    assert_eq!(names, ["fleet", "replication", "small-team"]);
+    let known = [
+        "cert-manager",
+        "entra",
+        "fleet",
+        "google",
+        "keycloak",
+        "okta",
+        "replication",
+        "small-team",
+        "spire",
+        "vault-pki",
+        "webhook",
+    ];
+    assert_eq!(names, known);
 }
 
 #[test]
@@ -72,4 +87,62 @@ fn replication() {
         model.grants["analysts"].settings["max_parallel_workers_per_gather"],
         "2".into()
     );
+}
+
+/// Whose subject of which provider it is, by the name that the record would have.
+fn whose(model: &Model, provider: &str, subject: &str) -> Option<String> {
+    let snapshot = Snapshot::of(model, 1).expect("a snapshot");
+    let provider = snapshot.provider_named(provider).expect("the provider");
+    let name = |identity: IdentityId| snapshot.identity_name_for(identity, Some(subject));
+    snapshot.resolve_subject(provider, subject).ok().map(name)
+}
+
+#[test]
+fn issuers_of_tokens() {
+    let keycloak = example("keycloak");
+    assert_eq!(whose(&keycloak, "keycloak", "alice").as_deref(), Some("staff:alice"));
+    let billing = whose(&keycloak, "keycloak", "service-account-billing");
+    assert_eq!(billing.as_deref(), Some("svc:billing"));
+    assert_eq!(keycloak.authentication[0].method, Method::OauthBearer);
+    assert_eq!(keycloak.grants["dba"].on_expiry, OnExpiry::FinishTransaction);
+
+    let entra = example("entra");
+    let reports = whose(&entra, "entra", "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee");
+    assert_eq!(reports.as_deref(), Some("svc:reports"));
+
+    let okta = example("okta");
+    let bob = whose(&okta, "okta", "bob@example.org");
+    assert_eq!(bob.as_deref(), Some("okta:bob@example.org"));
+    assert_eq!(whose(&okta, "okta", "bob@example.com"), None);
+
+    let google = example("google");
+    let batch = whose(&google, "google", "nightly@batch-prod.iam.gserviceaccount.com");
+    assert_eq!(
+        batch.as_deref(),
+        Some("batch:nightly@batch-prod.iam.gserviceaccount.com")
+    );
+    assert_eq!(
+        whose(&google, "google", "nightly@elsewhere.iam.gserviceaccount.com"),
+        None
+    );
+}
+
+#[test]
+fn workloads_and_short_lived_certificates() {
+    let spire = example("spire");
+    let billing = whose(&spire, "jwt-svids", "spiffe://prod.example.org/ns/eu/sa/billing");
+    assert_eq!(billing.as_deref(), Some("svc:billing"));
+    assert_eq!(
+        whose(&spire, "jwt-svids", "spiffe://other.example.org/ns/eu/sa/billing"),
+        None
+    );
+    assert_eq!(example("vault-pki").grants["shop"].expiry_notice, Some(600));
+    assert_eq!(example("cert-manager").grants["search"].on_expiry, OnExpiry::RefuseNew);
+}
+
+#[test]
+fn a_webhook() {
+    let model = example("webhook");
+    assert_eq!(whose(&model, "desk", "carol").as_deref(), Some("desk:carol"));
+    assert_eq!(model.grants["on-duty"].cluster.named(), None, "the tenant picks it");
 }

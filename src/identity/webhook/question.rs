@@ -1,6 +1,6 @@
 //! What a webhook is asked: the facts of one attempt, as JSON, and the name under which its answer is kept.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use aws_lc_rs::hmac;
 use serde::Serialize;
