@@ -196,7 +196,7 @@ async fn tokio_postgres() {
     }
 }
 
-async fn add_numbers<S, T>(client: tokio_postgres::Client, driver: tokio_postgres::Connection<S, T>)
+pub async fn add_numbers<S, T>(client: tokio_postgres::Client, driver: tokio_postgres::Connection<S, T>)
 where
     tokio_postgres::Connection<S, T>: Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
 {
@@ -211,7 +211,7 @@ where
 }
 
 /// A client that trusts who has signed the gate's certificate, and nobody else.
-fn trusting(gate: &Gate) -> rustls::ClientConfig {
+pub fn trusting(gate: &Gate) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     let root = CertificateDer::from_pem_file(&gate.ca).expect("PEM");
     roots.add(root).expect("a root");
@@ -239,7 +239,7 @@ fn node_pg() {
     });
 }
 
-const NODE: &str = r#"
+pub const NODE: &str = r#"
 const [port, database, user, password, ca] = process.argv.slice(1);
 const ssl = ca ? { ca: require("fs").readFileSync(ca), servername: "localhost" } : false;
 const { Client } = require("pg");

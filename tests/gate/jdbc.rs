@@ -54,7 +54,7 @@ fn work(connection: &ConnectionString) -> Said {
 }
 
 /// The driver's form of a connection string. It has the names of libpq for all that the tests set.
-fn url(connection: &ConnectionString) -> String {
+pub fn url(connection: &ConnectionString) -> String {
     let mut url = format!(
         "jdbc:postgresql://127.0.0.1:{}/{}?ApplicationName={}",
         connection.get("port"),

@@ -19,5 +19,6 @@ mod server_methods;
 mod servers;
 mod stopping;
 mod storms;
+mod tokens;
 mod transports;
 mod turned_away;

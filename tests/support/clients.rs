@@ -129,6 +129,19 @@ pub fn python(connection: &ConnectionString, program: &str) -> Said {
         .into()
 }
 
+/// libpq 18 with a token at hand; `options` come before the connection string.
+pub fn oauthbearer(options: &[&str], connection: &ConnectionString, token: &str) -> Said {
+    let python = from_environment("POSTERN_TEST_PYTHON");
+    client(&python)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/oauthbearer.py"))
+        .args(options)
+        .arg(connection.to_string())
+        .arg(token)
+        .output()
+        .expect("python runs")
+        .into()
+}
+
 /// A program with `pg` at hand; `process.argv[1]` is the first of `arguments`.
 pub fn node(arguments: &[&str], program: &str) -> Said {
     let modules = from_environment("POSTERN_TEST_NODE_MODULES");

@@ -4,6 +4,7 @@
 pub mod authority;
 pub mod clients;
 pub mod gate;
+pub mod issuer;
 pub mod place;
 pub mod policy;
 pub mod record;
