@@ -25,6 +25,8 @@ pub enum Command {
     Compile(Compile),
     Verifier(Verifier),
     Enroll(Enroll),
+    Token(Token),
+    Providers(Providers),
     Audit(Audit),
     /// Print the version
     Version,
@@ -189,6 +191,71 @@ pub struct Enroll {
     /// Replace the file if it is there
     #[arg(long, requires = "output")]
     pub force: bool,
+}
+
+/// Look at a token
+#[derive(Debug, Args)]
+pub struct Token {
+    #[command(subcommand)]
+    pub command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    Inspect(Inspect),
+}
+
+/// Say what the gate would say to a token: claim by claim, and with --user and --database rule by rule
+///
+/// The token is read from standard input or a file, never an argument: the list of processes is public. Nothing of it but
+/// its claims' values is shown. The policy's own keys are used; keys that a provider publishes are given with --jwks.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Examples:\n  postern token inspect policy/ --jwks keys.json < token\n  \
+                             postern token inspect policy/ --token token --user alice --database app"
+)]
+pub struct Inspect {
+    /// The policy directory
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// The file with the token instead of standard input
+    #[arg(long, value_name = "FILE")]
+    pub token: Option<PathBuf>,
+    /// The issuer's keys, a JWK Set, where the policy has a URL for them
+    #[arg(long, value_name = "FILE")]
+    pub jwks: Option<PathBuf>,
+    /// The client's certificate, PEM, where the token is bound to one
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// The start-up user, to be told rule by rule
+    #[arg(long, requires = "database")]
+    pub user: Option<String>,
+    /// The database
+    #[arg(long, requires = "user")]
+    pub database: Option<String>,
+    /// The listener's name
+    #[arg(long, default_value = "main")]
+    pub listener: String,
+    /// Where the client comes from: an IP address
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub from: IpAddr,
+    /// At this moment instead of now
+    #[arg(long, value_name = "MOMENT", value_parser = parse_moment)]
+    pub at: Option<Moment>,
+}
+
+/// Show how a running gate stands with its identity providers: age of keys, last error
+///
+/// Ends with 1 where a provider's keys may not be used any more.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  postern providers --config /etc/postern/postern.toml")]
+pub struct Providers {
+    /// The process configuration, for its admin address
+    #[arg(long, value_name = "FILE", default_value = "/etc/postern/postern.toml")]
+    pub config: PathBuf,
+    /// The admin address itself
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Option<core::net::SocketAddr>,
 }
 
 /// Look at a record

@@ -9,8 +9,10 @@ mod explain;
 mod gate_secret;
 mod live;
 mod log;
+mod providers;
 mod record;
 mod serve;
+mod token;
 mod verifier;
 mod whole_file;
 
@@ -21,6 +23,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 pub use arguments::{Arguments, Command};
+use arguments::{Token, TokenCommand};
 pub use exit::Exit;
 
 /// Where a command writes: standard output and standard error, or buffers in tests.
@@ -45,6 +48,10 @@ fn dispatch(command: &Command, terminal: &mut Terminal<'_>) -> Exit {
         Command::Compile(arguments) => compile::run(arguments, terminal),
         Command::Verifier(arguments) => verifier::run(arguments, &mut std::io::stdin().lock(), terminal),
         Command::Enroll(arguments) => enroll::run(arguments, &mut std::io::stdin().lock(), terminal),
+        Command::Providers(arguments) => providers::run(arguments, terminal),
+        Command::Token(Token {
+            command: TokenCommand::Inspect(arguments),
+        }) => token::run(arguments, &mut std::io::stdin().lock(), terminal),
         Command::Audit(arguments) => record::run(arguments, terminal),
         Command::Version => say(terminal.out, Exit::Ok, format_args!("postern {}", version())),
     }

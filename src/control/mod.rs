@@ -21,6 +21,7 @@ pub mod load;
 pub mod messages;
 pub mod pace;
 pub mod pages;
+mod provider_page;
 pub mod providers;
 pub mod published;
 pub mod resolve;

@@ -1,11 +1,13 @@
-//! What the admin address answers: `/metrics`, `/healthz`, `/readyz`. Content only; `http` carries it.
+//! What the admin address answers: `/metrics`, `/healthz`, `/readyz`, `/providers`. Content only; `http` carries it.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::clock::utc_now;
 use super::latency::LatencyTotals;
 use super::lifecycle::Lifecycle;
 use super::messages::Cores;
+use super::provider_page;
 use super::providers::Status;
 use crate::audit::Recorder;
 use crate::metrics::{self, Metrics};
@@ -51,6 +53,11 @@ impl Pages {
             "/healthz" => Answer::text(200, "ok\n"),
             "/readyz" => self.ready(),
             "/metrics" if self.show_metrics => self.metrics(),
+            "/providers" => Answer {
+                status: 200,
+                content_type: "application/json",
+                body: provider_page::json(&(self.providers)(), utc_now()),
+            },
             _ => Answer::text(404, "not found\n"),
         }
     }
@@ -62,9 +69,10 @@ impl Pages {
         self.metrics.control.audit_dropped.raise_to(figures.dropped);
         self.metrics.control.audit_failed.raise_to(figures.failures);
         self.metrics.control.audit_queued.set(figures.queued);
-        let body = self
+        let mut body = self
             .latencies
             .with(|latencies| metrics::render(&self.metrics, latencies));
+        provider_page::metrics(&(self.providers)(), utc_now(), &mut body);
         Answer {
             status: 200,
             content_type: metrics::CONTENT_TYPE,

@@ -137,6 +137,29 @@ impl Verified {
         })
     }
 
+    /// Each check of [`Self::judge`] by itself, in its order, for people. It is let in where all of them are good.
+    pub fn checks(
+        &self,
+        issuer: &TokenIssuer,
+        now: Utc,
+        certificate: Option<&[u8; 32]>,
+    ) -> [(&'static str, Result<(), TokenRefusal>); 7] {
+        let origin = self.check_origin(issuer);
+        let once = match origin {
+            Ok(authority) => self.one_time(issuer, authority, now).map(drop),
+            Err(refusal) => Err(refusal),
+        };
+        [
+            ("issuer, algorithm and type", origin.map(drop)),
+            ("audience", self.check_audience(issuer)),
+            ("times", self.check_times(issuer, now).map(drop)),
+            ("required claims", self.check_required(issuer)),
+            ("subject", self.check_subject(issuer).map(drop)),
+            ("binding", self.check_binding(certificate).map(drop)),
+            ("one-time use", once),
+        ]
+    }
+
     pub(super) fn new(origin: Origin, payload: Map<String, Value>) -> Result<Self, TokenRefusal> {
         Ok(Self {
             origin,
