@@ -2,6 +2,7 @@
 //! also instructions from callgrind, which do not depend on what else the machine does.
 
 mod operations;
+mod tokens;
 
 use std::process::Command;
 use std::time::Instant;

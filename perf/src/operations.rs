@@ -17,9 +17,9 @@ use postern_policy::time::Utc;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::CertificateDer;
 
-use crate::Failure;
+use crate::{Failure, tokens};
 
-type Once = Box<dyn FnMut() -> Result<(), Failure>>;
+pub type Once = Box<dyn FnMut() -> Result<(), Failure>>;
 
 pub struct Operation {
     pub name: &'static str,
@@ -31,7 +31,7 @@ pub struct Operation {
     pub prepare: fn() -> Result<Once, Failure>,
 }
 
-pub const OPERATIONS: [Operation; 6] = [
+pub const OPERATIONS: [Operation; 13] = [
     Operation {
         name: "follow-small",
         title: "follow one message of 32 bytes (256 in a chunk)",
@@ -73,6 +73,55 @@ pub const OPERATIONS: [Operation; 6] = [
         times: 20_000,
         parts: 1,
         prepare: record,
+    },
+    Operation {
+        name: "token-first-es256",
+        title: "token, first use, ES256",
+        times: 2_000,
+        parts: 1,
+        prepare: tokens::first_es256,
+    },
+    Operation {
+        name: "token-signature-es256",
+        title: "ES256 signature alone (aws-lc)",
+        times: 2_000,
+        parts: 1,
+        prepare: tokens::signature_es256,
+    },
+    Operation {
+        name: "token-first-rs256",
+        title: "token, first use, RS256 (2048 bits)",
+        times: 4_000,
+        parts: 1,
+        prepare: tokens::first_rs256,
+    },
+    Operation {
+        name: "token-signature-rs256",
+        title: "RS256 signature alone (aws-lc)",
+        times: 4_000,
+        parts: 1,
+        prepare: tokens::signature_rs256,
+    },
+    Operation {
+        name: "token-first-eddsa",
+        title: "token, first use, EdDSA",
+        times: 2_000,
+        parts: 1,
+        prepare: tokens::first_eddsa,
+    },
+    Operation {
+        name: "token-signature-eddsa",
+        title: "EdDSA signature alone (aws-lc)",
+        times: 2_000,
+        parts: 1,
+        prepare: tokens::signature_eddsa,
+    },
+    Operation {
+        name: "token-again",
+        title: "token, any later use (hash, cache, every check)",
+        times: 100_000,
+        parts: 1,
+        prepare: tokens::again,
     },
 ];
 
@@ -241,7 +290,7 @@ fn links() -> Result<(Box<Link>, Box<Link>), Failure> {
     Ok((server.link, client.link))
 }
 
-fn expect(holds: bool, what: &str) -> Result<(), Failure> {
+pub fn expect(holds: bool, what: &str) -> Result<(), Failure> {
     if holds {
         Ok(())
     } else {

@@ -30,11 +30,14 @@ impl Reader {
 
     /// The newest attempt that is no probe; waits for it.
     pub fn attempt_with(&self, member: &str, value: &str) -> Value {
-        wait_for(&format!("an attempt with {member} {value}"), SOON, || {
-            self.events("attempt")
-                .into_iter()
-                .rev()
-                .find(|line| at(line, member) == value)
+        self.attempt_where(&format!("an attempt with {member} {value}"), |line| {
+            at(line, member) == value
+        })
+    }
+
+    pub fn attempt_where(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        wait_for(what, SOON, || {
+            self.events("attempt").into_iter().rev().find(|line| is_it(line))
         })
     }
 

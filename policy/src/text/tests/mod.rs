@@ -11,6 +11,7 @@ use crate::model::Model;
 mod faults;
 mod golden;
 mod meaning;
+mod tokens;
 
 pub(super) const GOOD: &str = r#"
 [provider.corp]
@@ -133,7 +134,12 @@ pub(super) fn changed(old: &str, new: &str) -> String {
 
 /// The faults of `text`, `line: message` each.
 pub(super) fn told(text: &str) -> Vec<String> {
-    let faults = read(text).err().unwrap_or_default();
+    told_with(text, &Files::new())
+}
+
+/// As [`told`], with these files around.
+pub(super) fn told_with(text: &str, files: &Files) -> Vec<String> {
+    let faults = parse(&[source("policy.toml", text)], files).err().unwrap_or_default();
     faults
         .iter()
         .map(|fault| format!("{}: {}", fault.line, fault.message))
