@@ -26,10 +26,17 @@ struct Arguments {
     /// Run the operations so often and print nothing: what callgrind looks at.
     #[arg(long)]
     silently: Option<u32>,
+    /// Print new tokens for `perf/src/tokens.json` and do nothing else.
+    #[arg(long)]
+    sign: bool,
 }
 
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
+    if arguments.sign {
+        println!("{}", tokens::sign()?);
+        return Ok(());
+    }
     let chosen = OPERATIONS
         .iter()
         .filter(|operation| operation.name.contains(&arguments.only));
