@@ -7,6 +7,7 @@ use std::process::Command;
 
 use postern_perf::processes::{Running, confine, free_port, server, unprivileged_server};
 
+use crate::proofs::{PROVEN, Proofs, SPIFFE_ID};
 use crate::scenario::{Scenario, Target, Transport, Width};
 use crate::{Failure, Run};
 
@@ -37,6 +38,7 @@ pub struct Gates {
     server_port: u16,
     server_pid: u32,
     pub password: String,
+    pub proofs: Proofs,
     running: BTreeMap<(usize, Width), Gate>,
     /// PgBouncer before 1.21 loses prepared statements in transaction mode.
     transaction_mode_prepares: bool,
@@ -52,22 +54,30 @@ impl Gates {
         std::fs::create_dir_all(&run.work)?;
         let version = crate::machine::first_line(&run.pgbouncer, &["--version"])?;
         let transaction_mode_prepares = knows_prepared_statements(&version);
+        let proofs = Proofs::make(&run.work)?;
         let mut running = BTreeMap::new();
         let mut add = |target: Target, width, gate| running.insert((place(target), width), gate);
         for (width, threads) in [(Width::OneCpu, 1), (Width::Wide, run.threads)] {
-            add(Target::Postern, width, postern(run, width, threads)?);
+            add(Target::Postern, width, postern(run, &proofs, width, threads)?);
             add(Target::Haproxy, width, haproxy(run, width, threads)?);
         }
-        for (target, mode) in [
-            (Target::PgbouncerSession, "session"),
-            (Target::PgbouncerTransaction, "transaction"),
+        let prepares = if transaction_mode_prepares {
+            "max_prepared_statements = 200"
+        } else {
+            ""
+        };
+        for (target, mode, further) in [
+            (Target::PgbouncerSession, "session", ""),
+            (Target::PgbouncerTransaction, "transaction", prepares),
+            (Target::PgbouncerFresh, "session", "server_lifetime = 0"),
         ] {
-            add(target, Width::Wide, pgbouncer(run, mode, transaction_mode_prepares)?);
+            add(target, Width::Wide, pgbouncer(run, target, mode, further)?);
         }
         Ok(Self {
             server_port: run.server.server_port,
             server_pid: run.server.server_pid,
             password: std::fs::read_to_string(&run.server.password_file)?.trim().to_owned(),
+            proofs,
             running,
             transaction_mode_prepares,
         })
@@ -87,6 +97,7 @@ impl Gates {
                 | Target::Postern
                 | Target::PgbouncerSession
                 | Target::PgbouncerTransaction
+                | Target::PgbouncerFresh
                 | Target::Haproxy,
                 _,
             ) => return None,
@@ -126,14 +137,14 @@ fn knows_prepared_statements(version: &str) -> bool {
     (numbers.next(), numbers.next()) >= (Some(1), Some(21))
 }
 
-fn postern(run: &Run, width: Width, cores: u32) -> Result<Gate, Failure> {
+fn postern(run: &Run, proofs: &Proofs, width: Width, cores: u32) -> Result<Gate, Failure> {
     let directory = run.work.join(format!("postern-{}", width.name()));
     private_directory(&directory)?;
     private_directory(&directory.join("policy"))?;
     private_directory(&directory.join("record"))?;
     let password = std::fs::read_to_string(&run.server.password_file)?;
     private_file(&directory.join("bench.password"), password.trim())?;
-    private_file(&directory.join("policy/bench.toml"), &policy(run, &directory))?;
+    private_file(&directory.join("policy/bench.toml"), &policy(run, proofs, &directory))?;
     let port = free_port()?;
     let config = format!(
         r#"[server]
@@ -167,10 +178,15 @@ level = "warn"
     start(&mut command, &directory.join("log"), port)
 }
 
-fn policy(run: &Run, directory: &Path) -> String {
+fn policy(run: &Run, proofs: &Proofs, directory: &Path) -> String {
     format!(
         r#"[identity.bench]
 scram = "{verifier}"
+aliases = ["{PROVEN}"]
+keys = [
+    {{ provider = "corp", spiffe = "{SPIFFE_ID}" }},
+    {{ provider = "login", subject = "client" }},
+]
 
 [cluster.main]
 endpoints = ["127.0.0.1:{server}"]
@@ -185,10 +201,12 @@ databases = ["bench"]
 cluster = "main"
 role = "bench"
 
+{proofs}
 [[authentication]]
 name = "clients"
 method = "scram-sha-256"
 "#,
+        proofs = proofs.policy(),
         verifier = run.server.verifier,
         server = run.server.server_port,
         directory = directory.display(),
@@ -196,17 +214,12 @@ method = "scram-sha-256"
 }
 
 /// With the verifier in its user list PgBouncer logs in to the server with the key that the client's proof revealed.
-fn pgbouncer(run: &Run, mode: &str, prepares: bool) -> Result<Gate, Failure> {
-    let directory = run.work.join(format!("pgbouncer-{mode}"));
+fn pgbouncer(run: &Run, target: Target, mode: &str, further: &str) -> Result<Gate, Failure> {
+    let directory = run.work.join(format!("pgbouncer-{}", place(target)));
     std::fs::create_dir_all(&directory)?;
     let users = directory.join("users.txt");
     std::fs::write(&users, format!("\"bench\" \"{}\"\n", run.server.verifier))?;
     let port = free_port()?;
-    let prepared = if prepares {
-        "max_prepared_statements = 200\n"
-    } else {
-        ""
-    };
     let config = format!(
         r#"[databases]
 bench = host=127.0.0.1 port={server} dbname=bench
@@ -226,7 +239,8 @@ client_tls_cert_file = {certificate}
 client_tls_key_file = {key}
 log_connections = 0
 log_disconnections = 0
-{prepared}"#,
+{further}
+"#,
         server = run.server.server_port,
         users = users.display(),
         certificate = run.server.certificate.display(),
@@ -267,7 +281,7 @@ fn private_directory(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn private_file(path: &Path, text: &str) -> Result<(), Failure> {
+pub fn private_file(path: &Path, text: &str) -> Result<(), Failure> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = std::fs::OpenOptions::new();

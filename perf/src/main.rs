@@ -8,6 +8,7 @@ mod cpu;
 mod gates;
 mod measure;
 mod plot;
+mod proofs;
 mod report;
 mod results;
 mod scenario;
@@ -137,7 +138,7 @@ fn rounds(run: &Run) -> Result<Results, Failure> {
         series: Vec::new(),
     };
     for scenario in &scenarios {
-        for target in Target::ALL {
+        for target in scenario.targets() {
             let mut series = Series::new(scenario, target);
             series.missing = gates.missing(scenario, target);
             results.series.push(series);
@@ -146,8 +147,8 @@ fn rounds(run: &Run) -> Result<Results, Failure> {
     let runs = results.series.iter().filter(|each| each.missing.is_none()).count();
     let mut progress = Progress::new(runs * (rounds as usize + 1));
     for scenario in &scenarios {
-        for target in Target::ALL
-            .into_iter()
+        for target in scenario
+            .targets()
             .filter(|target| gates.missing(scenario, *target).is_none())
         {
             progress.step("warm-up", scenario, target);

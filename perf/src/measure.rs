@@ -6,8 +6,9 @@ use std::time::Instant;
 use crate::Failure;
 use crate::cpu;
 use crate::gates::Gates;
+use crate::proofs::PROVEN;
 use crate::results::Sample;
-use crate::scenario::{Load, Scenario, Target, Transport, Width};
+use crate::scenario::{Load, Proof, Scenario, Target, Transport, Width};
 
 pub struct Measure<'a> {
     pub gates: &'a Gates,
@@ -127,6 +128,14 @@ impl Measure<'_> {
                 },
             )
             .stdin(Stdio::null());
+        if (scenario.proof, target) == (Proof::CertificateAndToken, Target::Postern) {
+            let proofs = &self.gates.proofs;
+            command
+                .env("PGUSER", PROVEN)
+                .env("PGPASSWORD", &proofs.token)
+                .env("PGSSLCERT", &proofs.certificate)
+                .env("PGSSLKEY", &proofs.key);
+        }
         command
     }
 }

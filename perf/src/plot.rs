@@ -12,7 +12,7 @@ use crate::statistics::Spread;
 
 type Figure = fn(&Sample, Unit) -> Option<f64>;
 
-const SIZE: (u32, u32) = (960, 420);
+const SIZE: (u32, u32) = (1_200, 420);
 /// Room of a scenario on the horizontal axis is one; its bars share this much of it.
 const BARS: f64 = 0.8;
 
@@ -27,6 +27,7 @@ pub fn draw(results: &Results, docs: &Path) -> Result<(), Failure> {
             Target::Postern,
             Target::PgbouncerSession,
             Target::PgbouncerTransaction,
+            Target::PgbouncerFresh,
             Target::Haproxy,
         ],
     )?;
@@ -120,6 +121,7 @@ fn colour(target: Target) -> RGBColor {
         Target::Postern => RGBColor(31, 119, 180),
         Target::PgbouncerSession => RGBColor(255, 127, 14),
         Target::PgbouncerTransaction => RGBColor(214, 96, 77),
+        Target::PgbouncerFresh => RGBColor(148, 103, 189),
         Target::Haproxy => RGBColor(44, 160, 44),
     }
 }

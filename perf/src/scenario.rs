@@ -9,7 +9,11 @@ pub struct Scenario {
     pub title: &'static str,
     pub load: Load,
     pub transport: Transport,
+    /// What clients show Postern; its peers know nothing but SCRAM.
+    pub proof: Proof,
     pub width: Width,
+    /// Every transaction has a connection of its own.
+    pub logs_in: bool,
     /// Named prepared statements: PgBouncer knows them in transaction mode from 1.21 on.
     pub prepared: bool,
 }
@@ -27,6 +31,13 @@ pub enum Transport {
     Plain,
     /// Between client and proxy; the proxy's own connection to the server is plain.
     Tls,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    Scram,
+    /// A client certificate and, as password, a token that is bound to it.
+    CertificateAndToken,
 }
 
 /// How much of the machine there is.
@@ -53,12 +64,32 @@ const fn pgbench(name: &'static str, title: &'static str, arguments: &'static [&
         title,
         load: Load::Pgbench(arguments),
         transport: Transport::Plain,
+        proof: Proof::Scram,
         width: Width::Wide,
+        logs_in: false,
         prepared: false,
     }
 }
 
-pub const SCENARIOS: [Scenario; 6] = [
+const fn login(name: &'static str, title: &'static str, transport: Transport, proof: Proof) -> Scenario {
+    Scenario {
+        transport,
+        proof,
+        logs_in: true,
+        ..pgbench(name, title, &["-S", "-C", "-c", "8", "-j", "2"])
+    }
+}
+
+impl Scenario {
+    /// Against whom it is run. Whether a pooler has its server connection already matters to logins alone.
+    pub fn targets(&self) -> impl Iterator<Item = Target> {
+        Target::ALL
+            .into_iter()
+            .filter(|target| self.logs_in || *target != Target::PgbouncerFresh)
+    }
+}
+
+pub const SCENARIOS: [Scenario; 8] = [
     Scenario {
         width: Width::OneCpu,
         prepared: true,
@@ -77,10 +108,18 @@ pub const SCENARIOS: [Scenario; 6] = [
         )
     },
     pgbench("tpcb-16", "16 clients, TPC-B", &["-c", "16", "-j", "2"]),
-    pgbench(
+    login(
         "connect-8",
         "8 clients, `-S -C` (a login for each transaction)",
-        &["-S", "-C", "-c", "8", "-j", "2"],
+        Transport::Plain,
+        Proof::Scram,
+    ),
+    login("connect-tls-8", "8 clients, `-S -C`, TLS", Transport::Tls, Proof::Scram),
+    login(
+        "connect-token-8",
+        "8 clients, `-S -C`, TLS: client certificate and token at Postern, SCRAM at the others",
+        Transport::Tls,
+        Proof::CertificateAndToken,
     ),
     Scenario {
         prepared: true,
@@ -105,19 +144,27 @@ pub enum Target {
     Postern,
     PgbouncerSession,
     PgbouncerTransaction,
+    /// In session mode, and a server connection serves one client only, as with Postern and HAProxy.
+    PgbouncerFresh,
     Haproxy,
 }
 
 impl Target {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Direct,
         Self::Postern,
         Self::PgbouncerSession,
         Self::PgbouncerTransaction,
+        Self::PgbouncerFresh,
         Self::Haproxy,
     ];
     /// Whom Postern is compared with in proxy CPU.
-    pub const PEERS: [Self; 3] = [Self::PgbouncerSession, Self::PgbouncerTransaction, Self::Haproxy];
+    pub const PEERS: [Self; 4] = [
+        Self::PgbouncerSession,
+        Self::PgbouncerTransaction,
+        Self::PgbouncerFresh,
+        Self::Haproxy,
+    ];
 
     /// All of them, beginning with another one each round.
     pub fn rotated(round: usize) -> impl Iterator<Item = Self> {
@@ -130,6 +177,7 @@ impl Target {
             Self::Postern => "Postern",
             Self::PgbouncerSession => "PgBouncer, session",
             Self::PgbouncerTransaction => "PgBouncer, transaction",
+            Self::PgbouncerFresh => "PgBouncer, new server connections",
             Self::Haproxy => "HAProxy, TCP",
         }
     }
@@ -140,10 +188,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_target_is_first_in_one_of_five_rounds() {
-        let mut first: Vec<_> = (0..5).filter_map(|round| Target::rotated(round).next()).collect();
+    fn each_target_is_first_in_one_of_six_rounds() {
+        let mut first: Vec<_> = (0..6).filter_map(|round| Target::rotated(round).next()).collect();
         first.dedup();
         assert_eq!(first, Target::ALL);
-        assert_eq!(Target::rotated(3).count(), 5);
+        assert_eq!(Target::rotated(3).count(), 6);
     }
 }

@@ -111,7 +111,11 @@ impl Case {
     fn of(algorithm: &str) -> Result<Self, Failure> {
         let signed: Value = serde_json::from_str(SIGNED)?;
         let entry = &signed[algorithm];
-        let text = |member: &str| entry[member].as_str().ok_or_else(|| format!("{algorithm} has no {member}"));
+        let text = |member: &str| {
+            entry[member]
+                .as_str()
+                .ok_or_else(|| format!("{algorithm} has no {member}"))
+        };
         let jwks = json!({ "keys": [&entry["jwk"]] }).to_string();
         Ok(Self {
             text: text("token")?.to_owned(),
