@@ -239,7 +239,7 @@ impl Herd {
 }
 
 /// SQLSTATE and text of an ErrorResponse.
-fn told(body: &[u8]) -> String {
+pub fn told(body: &[u8]) -> String {
     match Fields::decode(body) {
         Ok(fields) => {
             let text = |code| String::from_utf8_lossy(fields.get(code).unwrap_or_default()).into_owned();

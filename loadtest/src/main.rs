@@ -6,11 +6,13 @@ mod exchange;
 mod fake;
 mod memory;
 mod strangers;
+mod waiting;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Parser;
+use postern_perf::processes::raise_descriptor_limit;
 
 /// Whatever stops a command is told to a person as text.
 pub type Failure = Box<dyn std::error::Error>;
@@ -26,6 +28,8 @@ enum Command {
     Storm(clients::Options),
     /// Sessions come, ask once and go, over and over.
     Churn(clients::Options),
+    /// Sessions that send a password over TLS and wait for the answer.
+    Waiting(waiting::Options),
     /// Sockets that never speak.
     Mute(strangers::Options),
     /// Random bytes instead of a start-up message.
@@ -45,6 +49,7 @@ fn main() -> Result<(), Failure> {
         Command::Idle(options) => on_monoio(clients::idle(options)),
         Command::Storm(options) => on_monoio(clients::storm(options)),
         Command::Churn(options) => on_monoio(clients::churn(options)),
+        Command::Waiting(options) => on_monoio(waiting::run(options)),
         Command::Mute(options) => on_monoio(strangers::run(options, strangers::Manner::Mute)),
         Command::Garbage(options) => on_monoio(strangers::run(options, strangers::Manner::Garbage)),
         Command::Slow(options) => on_monoio(strangers::run(options, strangers::Manner::Slow)),
@@ -57,13 +62,6 @@ fn on_monoio(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Fail
         .enable_timer()
         .build()?;
     runtime.block_on(work)
-}
-
-/// Each session needs a descriptor; the soft limit is often 1,024.
-fn raise_descriptor_limit() -> Result<(), Failure> {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
 
 /// A socket towards `target` from one of the addresses 127.0.0.2 and up: one source address has 28,000 ports only.

@@ -1,12 +1,13 @@
 //! What an idle session costs in user memory: RSS of one Postern before and with a herd, over the number of sessions.
 
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use postern::identity::scram::verifier;
+use postern_perf::files::{private_directory, private_file};
+use postern_perf::metrics::resident;
 use postern_perf::processes::{Running, free_ports, server};
 
 use crate::Failure;
@@ -108,14 +109,6 @@ fn herd(address: &str, sessions: u32) -> Result<Running, Failure> {
     Err("the herd ended early".into())
 }
 
-/// VmRSS of proc(5), in bytes.
-fn resident(pid: u32) -> Result<u64, Failure> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
-    Ok(kib.ok_or("no VmRSS")? * 1_024)
-}
-
 fn write_configuration(options: &Options, directory: &Path, server: u16, gate: u16) -> Result<(), Failure> {
     let secret = verifier::format(&verifier::make(b"load", b"salt of the herd", 4_096));
     let policy = format!(
@@ -131,20 +124,7 @@ fn write_configuration(options: &Options, directory: &Path, server: u16, gate: u
          [[listener]]\nname = \"clients\"\naddress = \"127.0.0.1:{gate}\"\ntls = \"off\"\n\n\
          [audit]\nfile = \"audit.jsonl\"\n\n[log]\nlevel = \"warn\"\n"
     );
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory.join("policy"))?;
-    for (name, text) in [("policy/load.toml", policy), ("postern.toml", config)] {
-        use std::io::Write as _;
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(directory.join(name))?;
-        file.write_all(text.as_bytes())?;
-    }
-    Ok(())
+    private_directory(&directory.join("policy"))?;
+    private_file(&directory.join("policy/load.toml"), policy)?;
+    private_file(&directory.join("postern.toml"), config)
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use postern_perf::files::{private_directory, private_file};
 use postern_perf::processes::{Running, confine, free_port, server, unprivileged_server};
+use postern_perf::proofs::{PROVEN, Proofs, SPIFFE_ID};
 
-use crate::proofs::{PROVEN, Proofs, SPIFFE_ID};
 use crate::scenario::{Scenario, Target, Transport, Width};
 use crate::{Failure, Run};
 
@@ -144,7 +145,7 @@ fn postern(run: &Run, proofs: &Proofs, width: Width, cores: u32) -> Result<Gate,
     private_directory(&directory.join("record"))?;
     let password = std::fs::read_to_string(&run.server.password_file)?;
     private_file(&directory.join("bench.password"), password.trim())?;
-    private_file(&directory.join("policy/bench.toml"), &policy(run, proofs, &directory))?;
+    private_file(&directory.join("policy/bench.toml"), policy(run, proofs, &directory))?;
     let port = free_port()?;
     let config = format!(
         r#"[server]
@@ -172,7 +173,7 @@ level = "warn"
         key = run.server.key.display(),
     );
     let path = directory.join("postern.toml");
-    private_file(&path, &config)?;
+    private_file(&path, config)?;
     let mut command = server(&run.postern);
     command.arg("serve").arg("--config").arg(&path);
     start(&mut command, &directory.join("log"), port)
@@ -271,22 +272,6 @@ fn start(command: &mut Command, log: &Path, port: u16) -> Result<Gate, Failure> 
         process: Running::start(command, log, port)?,
         port,
     })
-}
-
-fn private_directory(path: &Path) -> Result<(), Failure> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    if !path.is_dir() {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    }
-    Ok(())
-}
-
-pub fn private_file(path: &Path, text: &str) -> Result<(), Failure> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    Ok(file.write_all(text.as_bytes())?)
 }
 
 #[cfg(test)]

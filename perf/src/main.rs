@@ -8,7 +8,6 @@ mod cpu;
 mod gates;
 mod measure;
 mod plot;
-mod proofs;
 mod report;
 mod results;
 mod scenario;

@@ -3,10 +3,11 @@
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use postern_perf::proofs::PROVEN;
+
 use crate::Failure;
 use crate::cpu;
 use crate::gates::Gates;
-use crate::proofs::PROVEN;
 use crate::results::Sample;
 use crate::scenario::{Load, Proof, Scenario, Target, Transport, Width};
 

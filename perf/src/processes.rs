@@ -58,6 +58,13 @@ impl Drop for Running {
     }
 }
 
+/// Of this process and of what it starts from now on: each socket needs a descriptor, and the soft limit is often 1,024.
+pub fn raise_descriptor_limit() -> Result<(), Failure> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
+}
+
 /// The program, ended with the harness even where that is killed.
 pub fn server(program: &Path) -> Command {
     unprivileged_server(program, None)

@@ -11,7 +11,7 @@ use rcgen::{
 use serde_json::json;
 
 use crate::Failure;
-use crate::gates::private_file;
+use crate::files::private_file;
 
 pub const ISSUER: &str = "https://login.example.org/realms/bench";
 pub const SPIFFE_ID: &str = "spiffe://bench/client";
@@ -47,10 +47,10 @@ impl Proofs {
             jwks: proofs("issuer.jwks"),
             token: Token::new(&signing, claims).text(),
         };
-        private_file(&this.root, &authority.pem())?;
-        private_file(&this.certificate, &certificate.pem())?;
-        private_file(&this.key, &key.serialize_pem())?;
-        private_file(&this.jwks, &json!({ "keys": [signing.jwk()] }).to_string())?;
+        private_file(&this.root, authority.pem())?;
+        private_file(&this.certificate, certificate.pem())?;
+        private_file(&this.key, key.serialize_pem())?;
+        private_file(&this.jwks, json!({ "keys": [signing.jwk()] }).to_string())?;
         Ok(this)
     }
 

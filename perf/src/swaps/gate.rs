@@ -1,14 +1,11 @@
 //! The gate whose policy is swapped, by renames into its directory.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use postern_perf::Failure;
+use postern_perf::files::{private_directory, private_file};
 use postern_perf::processes::{Running, free_ports, server};
+use postern_perf::{Failure, metrics};
 
 pub struct Gate {
     process: Running,
@@ -27,14 +24,13 @@ impl Gate {
     pub fn start(postern: &Path, work: &Path, snapshots: &[Vec<u8>; 2]) -> Result<Self, Failure> {
         let directory = work.join("gate");
         for part in ["", "policy", "record", "snapshots"] {
-            let mut builder = std::fs::DirBuilder::new();
-            builder.recursive(true).mode(0o700).create(directory.join(part))?;
+            private_directory(&directory.join(part))?;
         }
         for (number, bytes) in snapshots.iter().enumerate() {
-            write(&directory.join(format!("snapshots/{number}")), bytes)?;
+            private_file(&directory.join(format!("snapshots/{number}")), bytes)?;
         }
         let [port, admin] = free_ports()?;
-        write(&directory.join("postern.toml"), configuration(port, admin).as_bytes())?;
+        private_file(&directory.join("postern.toml"), configuration(port, admin))?;
         drop_in(&directory, 0)?;
         let mut command = server(postern);
         command.arg("serve").arg("--config").arg(directory.join("postern.toml"));
@@ -64,25 +60,14 @@ impl Gate {
         Ok(began.elapsed())
     }
 
-    /// VmHWM of proc(5), bytes.
+    /// Bytes.
     pub fn peak_resident(&self) -> Result<u64, Failure> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
-        Ok(kib.ok_or("no VmHWM")? * 1_024)
+        metrics::peak_resident(self.process.pid())
     }
 
     /// How often a core has finished looking at its sessions after a swap, all cores together.
     fn adopted(&self) -> Result<u64, Failure> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.admin))?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n")?;
-        let mut page = String::new();
-        stream.read_to_string(&mut page)?;
-        let lines = page
-            .lines()
-            .filter(|line| line.starts_with("postern_policy_adopted_total"));
-        let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
-        Ok(counts.sum())
+        metrics::sum(self.admin, "postern_policy_adopted_total")
     }
 }
 
@@ -99,10 +84,4 @@ fn configuration(port: u16, admin: u16) -> String {
          [[listener]]\nname = \"passwords\"\naddress = \"127.0.0.1:{port}\"\ntls = \"off\"\n\n\
          [audit]\nfile = \"record/audit.jsonl\"\n\n[admin]\naddress = \"127.0.0.1:{admin}\"\n\n[log]\nlevel = \"warn\"\n"
     )
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    Ok(file.write_all(bytes)?)
 }

@@ -2,7 +2,6 @@
 //! turns; nothing may be lost, and latencies stand side by side.
 
 mod gate;
-mod load;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -10,13 +9,13 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use postern::identity::scram::verifier;
 use postern_perf::Failure;
+use postern_perf::load::{Figures, Load};
 use postern_perf::machine::{self, Machine};
 use postern_perf::million::{Sample, admit, model};
 use postern_policy::compile::compile;
 use serde::Serialize;
 
 use crate::gate::Gate;
-use crate::load::{Figures, Load};
 
 #[derive(Parser)]
 #[command(about = "Swaps a policy of a million identities under load")]
@@ -83,6 +82,7 @@ fn main() -> Result<(), Failure> {
     let load = Load {
         port: gate.port,
         user: policies.user.clone(),
+        certificate: None,
         password: std::fs::read_to_string(&arguments.password_file)?.trim().to_owned(),
         seconds: arguments.seconds,
         rate: arguments.rate,

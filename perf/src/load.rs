@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use hdrhistogram::Histogram;
-use postern_perf::Failure;
 use serde::Serialize;
+
+use crate::Failure;
 
 pub struct Load {
     pub port: u16,
     pub user: String,
+    /// Or a token.
     pub password: String,
+    /// Certificate and key, PEM, where clients come over TLS.
+    pub certificate: Option<(PathBuf, PathBuf)>,
     pub seconds: u64,
     /// Transactions a second of the clients that stay, and of those that come: a machine that is driven to its end shows
     /// queues of its own.
@@ -76,6 +80,12 @@ impl Load {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some((certificate, key)) = &self.certificate {
+            command
+                .env("PGSSLMODE", "require")
+                .env("PGSSLCERT", certificate)
+                .env("PGSSLKEY", key);
+        }
         Ok(Client {
             name,
             child: command.spawn()?,

@@ -1,0 +1,130 @@
+//! The gate, with a webhook that never answers and an issuer whose keys are in a file.
+
+use std::path::Path;
+
+use postern_issuer::Issuer;
+use postern_perf::files::{private_directory, private_file};
+use postern_perf::processes::{Running, free_ports, server};
+use postern_perf::proofs::{PROVEN, Proofs, SPIFFE_ID};
+use postern_perf::{Failure, metrics};
+
+use crate::Arguments;
+
+/// What clients call themselves for whom the webhook is asked.
+pub const WAITING: &str = "waiting";
+/// Of the gate's answers to the webhook's askers: a deadline is 30 s at most, and four times as many wait as are asked at once.
+const SHARE_ASKED: u32 = 5;
+/// Sessions beside the herd's.
+const OTHERS: u32 = 500;
+
+pub struct Gate {
+    process: Running,
+    pub port: u16,
+    admin: u16,
+}
+
+impl Gate {
+    pub fn start(arguments: &Arguments, proofs: &Proofs, issuer: &Issuer) -> Result<Self, Failure> {
+        let directory = arguments.work.join("gate");
+        private_directory(&directory.join("policy"))?;
+        private_directory(&directory.join("record"))?;
+        let root = directory.join("issuer.pem");
+        private_file(&root, issuer.root_pem())?;
+        let policy = policy(arguments, proofs, issuer, &root)?;
+        private_file(&directory.join("policy/bench.toml"), policy)?;
+        let [port, admin] = free_ports()?;
+        private_file(&directory.join("postern.toml"), configuration(arguments, port, admin))?;
+        let mut command = server(&arguments.postern);
+        command.arg("serve").arg("--config").arg(directory.join("postern.toml"));
+        let process = Running::start(&mut command, &directory.join("log"), port)?;
+        Ok(Self { process, port, admin })
+    }
+
+    /// Questions to the webhook, under way or waiting for their turn.
+    pub fn in_flight(&self) -> Result<u64, Failure> {
+        metrics::sum(self.admin, "postern_provider_in_flight_count")
+    }
+
+    /// Bytes.
+    pub fn resident(&self) -> Result<u64, Failure> {
+        metrics::resident(self.process.pid())
+    }
+}
+
+fn policy(arguments: &Arguments, proofs: &Proofs, issuer: &Issuer, root: &Path) -> Result<String, Failure> {
+    let password = std::fs::canonicalize(&arguments.password_file)?;
+    Ok(format!(
+        r#"[identity.bench]
+aliases = ["{PROVEN}", "{WAITING}"]
+keys = [
+    {{ provider = "corp", spiffe = "{SPIFFE_ID}" }},
+    {{ provider = "login", subject = "client" }},
+    {{ provider = "desk", subject = "client" }},
+]
+
+[cluster.main]
+endpoints = ["127.0.0.1:{server}"]
+tls = "disable"
+
+[cluster.main.role.bench]
+password_file = "{password}"
+
+[grant.bench]
+identities = ["bench"]
+databases = ["bench"]
+cluster = "main"
+role = "bench"
+
+[provider.desk]
+kind = "webhook"
+url = "{url}"
+roots = ["{root}"]
+deadline = "30s"
+concurrency = {concurrency}
+
+[[authentication]]
+name = "waiting"
+users = ["{WAITING}"]
+transport = "tls"
+method = "webhook"
+providers = ["desk"]
+
+{proofs}"#,
+        server = arguments.server_port,
+        password = password.display(),
+        url = issuer.url_of("webhook"),
+        root = root.display(),
+        concurrency = arguments.herd.div_ceil(SHARE_ASKED),
+        proofs = proofs.policy(),
+    ))
+}
+
+fn configuration(arguments: &Arguments, port: u16, admin: u16) -> String {
+    format!(
+        r#"[server]
+cores = 2
+sessions = {sessions}
+policy = "policy"
+secret_file = "gate.secret"
+
+[[listener]]
+name = "clients"
+address = "127.0.0.1:{port}"
+tls = "require"
+certificate = "{certificate}"
+key = "{key}"
+
+[audit]
+file = "record/audit.jsonl"
+
+[admin]
+address = "127.0.0.1:{admin}"
+
+[log]
+level = "warn"
+"#,
+        sessions = arguments.herd + OTHERS,
+        certificate = arguments.certificate.display(),
+        key = arguments.key.display(),
+    )
+}
