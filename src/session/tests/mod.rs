@@ -5,6 +5,7 @@ mod conversation;
 mod driven;
 mod failures;
 mod login;
+mod proofs;
 mod refusals;
 mod server;
 mod tokens;

@@ -74,7 +74,7 @@ pub struct Attempting {
 }
 
 impl Attempting {
-    fn new(model: &Model, certificate: Option<&[u8]>) -> Self {
+    pub fn new(model: &Model, certificate: Option<&[u8]>) -> Self {
         Self::at(World::new(model), model, certificate)
     }
 
@@ -108,7 +108,7 @@ impl Attempting {
     pub fn show(mut self, token: &str) -> Self {
         let mut message = Vec::new();
         match self.method {
-            Method::OauthBearer => {
+            Method::OauthBearer | Method::CertificateAndOauthBearer => {
                 let data = format!("n,,\x01auth=Bearer {token}\x01\x01");
                 let response = SaslInitialResponse {
                     mechanism: b"OAUTHBEARER",
