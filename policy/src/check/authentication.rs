@@ -123,10 +123,11 @@ fn check_providers(model: &Model, rule: &AuthenticationRule, scope: &mut Scope<'
 }
 
 fn discoverable(model: &Model, rule: &AuthenticationRule, name: &str) -> Result<(), Why> {
-    let oidc = matches!(provider_named(model, name)?, Provider::Tokens(issuer) if issuer.discovery_url().is_some());
-    require(oidc, || {
-        Why::new(format!("provider `{name}` has no discovery document"))
-    })?;
+    let none = || Why::new(format!("provider `{name}` has no discovery document"));
+    let Provider::Tokens(issuer) = provider_named(model, name)? else {
+        return Err(none());
+    };
+    value::oauth_challenge(&issuer.discovery_url().ok_or_else(none)?, &issuer.scope)?;
     require(rule.providers.is_empty() || rule.providers.contains(name), || {
         Why::new(format!("tokens of `{name}` do not count under this rule")).help("add it to `providers`")
     })

@@ -67,7 +67,10 @@ pub const JWKS: usize = 1024 * 1024;
 const URL: usize = 2_048;
 /// The path of a claim, bytes.
 const CLAIM: usize = 255;
-/// OAUTHBEARER's answer to a failure is under 2,000 bytes with the URL and this in it, bytes.
+/// Of discovery URL and scope together, bytes: OAUTHBEARER's answer to a failure, with both in it, is under 2,000, which is
+/// what libpq takes of a message before login.
+const CHALLENGE: usize = 1_900;
+/// Bytes.
 const SCOPE: usize = 512;
 
 impl Bounds {
@@ -289,6 +292,16 @@ pub fn oauth_scope(scope: &str) -> Result<(), Why> {
     })
 }
 
+/// What OAUTHBEARER tells a client that has no good token fits into a message before login.
+pub fn oauth_challenge(discovery_url: &str, scope: &str) -> Result<(), Why> {
+    let bytes = discovery_url.len() + scope.len();
+    require(bytes <= CHALLENGE, || {
+        Why::new(format!(
+            "discovery URL and scope have {bytes} bytes; {CHALLENGE} at most for clients that speak OAUTHBEARER"
+        ))
+    })
+}
+
 /// `https://host[:port]/path`, without user, fragment or anything that a URL cannot have.
 pub fn https_url(url: &str) -> Result<(), Why> {
     let malformed =
@@ -297,7 +310,9 @@ pub fn https_url(url: &str) -> Result<(), Why> {
     require(url.len() <= URL, || {
         Why::new(format!("a URL of {} bytes; {URL} at most", url.len()))
     })?;
-    require(url.bytes().all(|b| b.is_ascii_graphic() && b != b'#'), malformed)?;
+    // RFC 3986, appendix A: what stands in no URL, and the fragment's mark.
+    let stands = |b: u8| b.is_ascii_graphic() && !br##"#"<>\^`{|}"##.contains(&b);
+    require(url.bytes().all(stands), malformed)?;
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let (host, port) = https_authority(authority).ok_or_else(malformed)?;
     require(port != 0, malformed)?;

@@ -109,6 +109,11 @@ fn issuers() {
             "`audiences` is missing",
         ),
         (
+            "https://login.example.org\"",
+            "https://login.example.org/{realm}\"",
+            "is not an HTTPS URL",
+        ),
+        (
             "issuer = \"https://login.example.org\"",
             "issuer = \"https://login.example.org\"\nalgorithms = [\"HS256\"]",
             "`HS256` is not one of",
@@ -191,6 +196,17 @@ fn what_rules_ask_for() {
             "out of range",
         ),
     ]);
+}
+
+/// libpq takes 2,000 bytes of a message before login.
+#[test]
+fn what_clients_are_told_to_ask_for_fits_a_message() {
+    let (long, scope) = ("a".repeat(1_400), "b".repeat(512));
+    let told = faults(
+        "issuer = \"https://login.example.org\"",
+        &format!("issuer = \"https://login.example.org/{long}\"\nscope = \"{scope}\""),
+    );
+    assert!(told[0].contains("1971 bytes; 1900 at most"), "{told:#?}");
 }
 
 #[test]
