@@ -12,6 +12,7 @@ mod errors;
 mod exhaustion;
 mod jdbc;
 mod large_messages;
+mod oauthbearer;
 mod policy_changes;
 mod record;
 mod secrets;

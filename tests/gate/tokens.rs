@@ -26,7 +26,7 @@ impl TokenGate {
     }
 
     /// The keys come from the issuer once the gate knows of it.
-    fn wait(self) -> Self {
+    pub fn wait(self) -> Self {
         wait_for("a good token is let in", SOON, || {
             self.show(&self.token(self.claims())).ok.then_some(())
         });
