@@ -409,6 +409,70 @@ fn a_webhook_lets_in_turns_away_and_hangs() {
     assert!(!told.contains("-marker"), "a password was told");
 }
 
+/// One grant for many tenants: the claim chooses the cluster and the database, and the server hears who it is.
+#[test]
+fn a_claim_leads_to_the_tenants_cluster() {
+    let world = TokenGate::before(Server::of_version(18).database()).wait();
+    let database = &world.gate.database;
+    let cluster = |tenant: &str| {
+        let secret = world.gate.place.path("secrets/role");
+        format!(
+            "[cluster.of-{tenant}]\ntenant = \"{tenant}\"\nendpoints = [\"127.0.0.1:{}\"]\nroots = [{:?}]\n\
+             [cluster.of-{tenant}.role.{}]\npassword_file = {secret:?}\n",
+            database.server.port, database.server.ca, database.name
+        )
+    };
+    let grant = format!(
+        r#"
+[identity."tenants:{{subject}}"]
+keys = [{{ provider = "idp", subject = "app-*" }}]
+aliases = ["token_app"]
+
+[grant.tenants]
+identities = ["tenants:{{subject}}"]
+databases = ["app"]
+tenant = "{{claim.tenant}}"
+connect_database = "{{claim.database}}"
+role = "{}"
+claims = {{ plan = ["gold", "silver-*"] }}
+settings = {{ application_name = "{{subject}} {{application_name}}", "postern.tenant" = "{{claim.tenant}}" }}
+"#,
+        database.name
+    );
+    let text = [cluster("acme"), cluster("globex"), grant].concat();
+    world.gate.policy.drop_in("tenants", &text);
+    let shown = |tenant: &str, plan: &str| {
+        let claims = world.issuer.claims(&format!("app-{tenant}")).with("tenant", tenant);
+        let token = world.token(claims.with("database", &*database.name).with("plan", plan));
+        let connection = world
+            .connection("token_app")
+            .with("dbname", "app")
+            .with("password", &token);
+        let asked = "select current_setting('postern.tenant'), current_setting('application_name'), current_database()";
+        psql(&connection, asked)
+    };
+    let there = |tenant: &str| format!("{tenant}|app-{tenant} psql|{}", database.name);
+    wait_for("the policy is in force", SOON, || {
+        shown("acme", "gold").ok.then_some(())
+    });
+    for (tenant, plan) in [("acme", "gold"), ("globex", "silver-2026")] {
+        assert_eq!(shown(tenant, plan).well(), there(tenant));
+        let attempt = world
+            .gate
+            .record
+            .attempt_with("identity", &format!("tenants:app-{tenant}"));
+        assert_eq!(at(&attempt, "cluster"), format!("of-{tenant}"), "{attempt}");
+    }
+    for (tenant, plan, reason) in [
+        ("initech", "gold", "tenant_unknown"),
+        ("acme", "trial", "claims_not_met"),
+    ] {
+        let told = shown(tenant, plan).ill();
+        assert!(told.contains("access to database \"app\" is not granted"), "{told}");
+        world.gate.record.attempt_with("reason", reason);
+    }
+}
+
 /// The client is asleep in a query of the server.
 fn sleeping(world: &TokenGate, connection: &ConnectionString) -> std::process::Child {
     use std::io::Write as _;
