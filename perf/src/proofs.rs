@@ -11,7 +11,7 @@ use rcgen::{
 use serde_json::json;
 
 use crate::Failure;
-use crate::files::private_file;
+use crate::files::{private_directory, private_file};
 
 pub const ISSUER: &str = "https://login.example.org/realms/bench";
 pub const SPIFFE_ID: &str = "spiffe://bench/client";
@@ -32,19 +32,21 @@ pub struct Proofs {
 
 impl Proofs {
     pub fn make(directory: &Path) -> Result<Self, Failure> {
-        let proofs = |name: &str| directory.join(name);
+        // libpq reads them at each login; the gate watches the directory of the others.
+        let client = directory.join("client");
+        private_directory(&client)?;
         let authority = authority()?;
         let key = KeyPair::generate()?;
-        let certificate = client()?.signed_by(&key, &authority)?;
+        let certificate = client_params()?.signed_by(&key, &authority)?;
         let signing = Key::generate(Algorithm::Es256, "1");
         let claims = Claims::new(ISSUER, "postern", "client")
             .valid(now(), VALID.as_secs())
             .bound_to(certificate.der());
         let this = Self {
-            root: proofs("root.pem"),
-            certificate: proofs("client.crt"),
-            key: proofs("client.key"),
-            jwks: proofs("issuer.jwks"),
+            root: directory.join("root.pem"),
+            certificate: client.join("client.crt"),
+            key: client.join("client.key"),
+            jwks: directory.join("issuer.jwks"),
             token: Token::new(&signing, claims).text(),
         };
         private_file(&this.root, authority.pem())?;
@@ -90,7 +92,7 @@ fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, Failure> {
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
 }
 
-fn client() -> Result<CertificateParams, Failure> {
+fn client_params() -> Result<CertificateParams, Failure> {
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![SanType::URI(SPIFFE_ID.try_into()?)];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
