@@ -70,6 +70,12 @@ impl Surroundings for Around<'_> {
         self.admission.is_some()
     }
 
+    fn leave(&mut self) {
+        if let Some(key) = self.admission.take() {
+            self.shared.admission.leave(key);
+        }
+    }
+
     fn route(&mut self, in_force: &InForce, permit: &Permit) -> Result<Route, NoRoute> {
         let snapshot = &in_force.snapshot;
         let (Some(grant), Some(cluster)) = (snapshot.grant(permit.grant()), snapshot.cluster(permit.cluster())) else {
