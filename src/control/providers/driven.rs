@@ -159,8 +159,8 @@ fn plainly(headers: &HeaderMap, marks: &mut Marks) -> Option<Duration> {
         return Some(Duration::ZERO);
     }
     let ages = directives.iter().filter(|(name, _)| *name == "max-age");
-    let seconds = ages.filter_map(|(_, argument)| argument.parse::<u32>().ok());
-    seconds.last().map(|seconds| Duration::from_secs(seconds.into()))
+    let mut seconds = ages.filter_map(|(_, argument)| argument.parse::<u32>().ok());
+    seconds.next_back().map(|seconds| Duration::from_secs(seconds.into()))
 }
 
 fn cache_controls() -> Vec<Entry> {
