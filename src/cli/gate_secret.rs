@@ -3,14 +3,14 @@
 //! The salts of SCRAM answers for unknown names are derived from it, so every gate of a fleet, and every restart, must
 //! have the same, or a stranger could tell an unknown name from a known one.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use crate::control::secret_file::{SecretFault, read_secret};
+
+use super::whole_file::{Existing, write};
 
 const LENGTH: usize = 32;
 
@@ -50,15 +50,7 @@ fn make_new(path: &Path) -> io::Result<()> {
     }
     let mut secret = Zeroizing::new([0; LENGTH]);
     aws_lc_rs::rand::fill(&mut *secret).map_err(|_| io::Error::other("the system gives no random bytes"))?;
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-    let fresh = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    let made = file
-        .write_all(&*secret)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| std::fs::hard_link(&fresh, path));
-    std::fs::remove_file(&fresh)?;
-    made
+    write(path, &*secret, 0o600, Existing::Keep)
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ pub struct Failures {
     pub delay: Duration,
     /// Not less than `delay`.
     pub delay_max: Duration,
-    /// Failures of a source network behind which it is refused.
+    /// Failures of a source network behind which it is refused; sixteen times as many of an IPv6 /48.
     pub refuse_after: u32,
     pub refuse_for: Duration,
 }

@@ -22,6 +22,7 @@ use crate::time::{Mono, Utc};
 use super::admission;
 use super::connection::Destination;
 use super::destinations::Destinations;
+use super::failures::Room;
 use super::interned::Interned;
 use super::reference::SessionReference;
 use super::shared::Shared;
@@ -67,6 +68,12 @@ impl Surroundings for Around<'_> {
     fn enter(&mut self, identity: &str, grant: &str, limit: Option<u32>) -> bool {
         *self.admission = self.shared.admission.enter(identity, grant, limit);
         self.admission.is_some()
+    }
+
+    fn leave(&mut self) {
+        if let Some(key) = self.admission.take() {
+            self.shared.admission.leave(key);
+        }
     }
 
     fn route(&mut self, in_force: &InForce, permit: &Permit) -> Result<Route, NoRoute> {
@@ -144,12 +151,15 @@ impl Surroundings for Around<'_> {
 
     fn failed(&mut self, source: Source, name: &str) -> u64 {
         let (failures, now) = (&self.shared.failures, self.now());
-        failures.failed(source, name, now);
+        let room = failures.failed(source, name, now);
         let delay = failures.delay(source, name, now);
-        if delay > 0
-            && let Some(metrics) = self.shared.metrics.core(self.reference.core)
-        {
-            metrics.failures_delayed.one();
+        if let Some(metrics) = self.shared.metrics.core(self.reference.core) {
+            if delay > 0 {
+                metrics.failures_delayed.one();
+            }
+            if room == Room::Short {
+                metrics.failures_crowded.one();
+            }
         }
         delay
     }

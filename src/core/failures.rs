@@ -1,24 +1,31 @@
-//! Failed proofs, counted by source network and by name: shared by all cores without a lock, in memory that never grows.
+//! Failed proofs, counted by source network and by name: shared by all cores, in memory that never grows.
 //!
 //! A network (IPv4 /24, IPv6 /64; all Unix sockets together) that fails too often is refused for a while. A name never is:
 //! by name only the answer to a failed proof is delayed, or else a stranger could lock a real user out by failing in the
 //! user's name. Successes clear nothing, or else one good account would buy any number of guesses at others.
 //!
-//! Counts are kept in count-min sketches under a random key: never less than the truth, and more than it by what falls
-//! into the same cells. Behind `n` failures of everybody else together that is more than `2.72 · n / 16,384` for one
-//! network in 55 (e⁻⁴) at most. So that a flood from many networks does not refuse the others, what a cell holds on average
-//! is taken off before anybody is refused; a network that does fail gets that much further, and no more. Nobody is refused
-//! in the place of others but a network whose four cells are all theirs: while `r` networks are refused, a share of
-//! `(1 - e^(-r / 16,384))⁴` of the innocent ones, less than one in a hundred thousand for 900.
+//! Who is refused stands in a table under the network's full name, with a count of its own: nobody is ever refused in the
+//! place of another, whatever others do. The table has room for 65,536 networks, eight in each set. Where a set is full the
+//! one that failed least is forgotten for the next, and where all of it are refused the next one is not: it is delayed,
+//! and told as [`Room::Short`]. So that one site, whose 65,536 IPv6 networks are free, cannot fill the table by itself, its
+//! /48 is counted beside each /64 and refused as a whole behind [`NETWORKS_OF_A_SITE`] times as many failures.
+//!
+//! What delays is counted in count-min sketches under a random key: never less than the truth, and more than it by what
+//! falls into the same cells. So that a flood does not slow everybody, [`SHARE`] times what a cell holds on average is
+//! taken off: by Markov's inequality more than that of others is in one cell of four, and in all four of a network or a
+//! name in less than one of 256. Whom that hits waits at most `delay_max` for the answer to a proof that failed, and not
+//! at all for one that is good. Who does fail during a flood is delayed later, by as much as was taken off.
 //!
 //! Counts decay by halves that take turns: failures are added to the newer half, both are read together, and when a window
 //! is over the older one is forgotten. So nothing is ever swept or counted down, and a failure counts for one window at
 //! least and for less than two. Both halves of a cell stand in one word beside the number of the window: a cell turns by
 //! itself, in the very exchange that adds to it, and no failure is lost in between.
 
+mod halves;
+mod network;
+mod refusals;
 mod sketch;
 
-use core::net::IpAddr;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -27,7 +34,18 @@ use postern_policy::authenticate::Source;
 use crate::config;
 use crate::time::Mono;
 
-use sketch::{Moments, Places, Sketch, Total, WIDTH, Window};
+use halves::{Halves, Window};
+use network::Network;
+pub use refusals::Room;
+use refusals::{Limit, Refusals, SETS};
+use sketch::{Places, Sketch, Total, WIDTH};
+
+/// A site is refused behind so many times the failures that its networks may have: by then one neighbour who fails is not
+/// the reason, where a provider gives /64s of one /48 to many.
+const NETWORKS_OF_A_SITE: u64 = 16;
+
+/// Failures of others that are taken off before anybody is delayed, in averages of a cell.
+const SHARE: u64 = 4;
 
 /// How an attempt stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +64,8 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// What is held while failures are counted, however many there are: 1.5 MiB.
-    pub const MEMORY: usize = 3 * sketch::BYTES;
+    /// What is held while failures are counted, however many there are: a little more than 3 MiB.
+    pub const MEMORY: usize = 2 * sketch::BYTES + refusals::BYTES;
 
     /// `seed`: random, so that nobody can choose names or networks that share cells.
     pub fn new(config: &config::Failures, seed: [u8; 16]) -> Self {
@@ -57,9 +75,10 @@ impl Failures {
     }
 
     /// Counts a proof that failed.
-    pub fn failed(&self, source: Source, name: &str, now: Mono) {
-        if let Some(counting) = &self.counting {
-            counting.failed(source, name, now);
+    pub fn failed(&self, source: Source, name: &str, now: Mono) -> Room {
+        match &self.counting {
+            Some(counting) => counting.failed(source, name, now),
+            None => Room::Enough,
         }
     }
 
@@ -92,9 +111,15 @@ struct Counting {
     key: hmac::Key,
     networks: Sketch,
     names: Sketch,
-    /// Until when networks are refused.
-    refused: Moments,
-    of_all_networks: Total,
+    in_all: Total,
+    refusals: Refusals,
+}
+
+/// Where something is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Spot {
+    places: Places,
+    set: usize,
 }
 
 impl Counting {
@@ -105,34 +130,56 @@ impl Counting {
             key: hmac::Key::new(hmac::HMAC_SHA256, seed),
             networks: Sketch::default(),
             names: Sketch::default(),
-            refused: Moments::default(),
-            of_all_networks: Total::default(),
+            in_all: Total::default(),
+            refusals: Refusals::default(),
         }
     }
 
-    fn failed(&self, source: Source, name: &str, now: Mono) {
+    fn failed(&self, source: Source, name: &str, now: Mono) -> Room {
         let window = self.window_of(now);
-        let network = self.places_of_network(source);
-        self.networks.add(network, window);
-        self.names.add(self.places_of_name(name), window);
-        self.of_all_networks.add(window);
-        let of_others = self.of_all_networks.count(window) / WIDTH as u64;
-        let own = self.networks.count(network, window).saturating_sub(of_others);
-        if own > u64::from(self.config.refuse_after) {
-            let until = now.0.saturating_add(nanoseconds(self.config.refuse_for));
-            self.refused.raise(network, until);
+        let network = Network::of(source);
+        let spot = self.spot_of_network(network);
+        self.networks.add(spot.places, window);
+        self.names.add(self.spot_of_name(name).places, window);
+        self.in_all.add(window);
+        let after = u64::from(self.config.refuse_after);
+        let room = self.count_exactly(spot, network, now, after);
+        match network.site() {
+            None => room,
+            Some(site) => {
+                // No half counts further.
+                let after = after.saturating_mul(NETWORKS_OF_A_SITE).min(Halves::MOST);
+                room.and(self.count_exactly(self.spot_of_network(site), site, now, after))
+            }
         }
+    }
+
+    fn count_exactly(&self, spot: Spot, network: Network, now: Mono, after: u64) -> Room {
+        let until = now.0.saturating_add(nanoseconds(self.config.refuse_for));
+        let limit = Limit { after, until };
+        self.refusals
+            .failed(spot.set, network, self.window_of(now), now.0, limit)
     }
 
     fn refuses(&self, source: Source, now: Mono) -> bool {
-        now.0 < self.refused.latest(self.places_of_network(source))
+        if !self.refusals.any(now.0) {
+            return false;
+        }
+        let network = Network::of(source);
+        let mut counted = [Some(network), network.site()].into_iter().flatten();
+        counted.any(|network| {
+            let set = self.spot_of_network(network).set;
+            self.refusals.refuses(set, network, now.0)
+        })
     }
 
     fn delay(&self, source: Source, name: &str, now: Mono) -> u64 {
         let window = self.window_of(now);
-        let by_network = self.networks.count(self.places_of_network(source), window);
-        let by_name = self.names.count(self.places_of_name(name), window);
-        let free = u64::from(self.config.delay_after);
+        let network = self.spot_of_network(Network::of(source));
+        let by_network = self.networks.count(network.places, window);
+        let by_name = self.names.count(self.spot_of_name(name).places, window);
+        let of_others = self.in_all.count(window).saturating_mul(SHARE) / WIDTH as u64;
+        let free = u64::from(self.config.delay_after) + of_others;
         match by_network.max(by_name).checked_sub(free + 1) {
             None => 0,
             // More doublings than these reach every longest delay.
@@ -146,30 +193,25 @@ impl Counting {
         Window::new(now.0 / self.window)
     }
 
-    fn places_of_network(&self, source: Source) -> Places {
-        match source {
-            Source::Unix => self.places(b"unix", &[]),
-            Source::Ip(ip) => match ip.to_canonical() {
-                IpAddr::V4(ip) => self.places(b"ipv4", ip.octets().get(..3).unwrap_or_default()),
-                IpAddr::V6(ip) => self.places(b"ipv6", ip.octets().get(..8).unwrap_or_default()),
-            },
-        }
+    fn spot_of_network(&self, network: Network) -> Spot {
+        self.spot(network.kind(), network.bits())
     }
 
-    fn places_of_name(&self, name: &str) -> Places {
-        self.places(b"name", name.as_bytes())
+    fn spot_of_name(&self, name: &str) -> Spot {
+        self.spot(b"name", name.as_bytes())
     }
 
-    fn places(&self, kind: &[u8; 4], what: &[u8]) -> Places {
+    fn spot(&self, kind: &[u8; 4], what: &[u8]) -> Spot {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(kind);
         context.update(what);
         let tag = context.sign();
-        let mut places = Places::default();
-        for (place, bytes) in places.iter_mut().zip(tag.as_ref().as_chunks().0) {
-            *place = usize::from(u16::from_be_bytes(*bytes)) % WIDTH;
+        let mut pairs = tag.as_ref().as_chunks().0.iter();
+        let mut next = || pairs.next().map_or(0, |pair| usize::from(u16::from_be_bytes(*pair)));
+        Spot {
+            places: core::array::from_fn(|_| next() % WIDTH),
+            set: next() % SETS,
         }
-        places
     }
 }
 

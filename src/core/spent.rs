@@ -1,4 +1,4 @@
-//! Tokens that count once, and have: shared by all cores, bounded, each forgotten once it is invalid anyway.
+//! Tokens that count once, and have: shared by all cores, bounded, each forgotten a while after it has become invalid.
 //!
 //! One-time means once in this process: another gate of the fleet, or this one after a restart, does not know of it.
 
@@ -14,6 +14,10 @@ use crate::time::Utc;
 const SHARDS: usize = 64;
 /// Marks that are kept at most, 40 bytes in each of two tables: some 30 MiB where all are in use, none before.
 const MOST: usize = 262_144;
+
+/// Microseconds for which a mark outlives its token. A token is judged a moment before it is used up, and the clock may be set
+/// back by the odd second: where its mark had gone with the token, it would count a second time.
+const GRACE: i64 = 60_000_000;
 
 /// What was used up.
 pub struct SpentTokens {
@@ -65,7 +69,8 @@ impl SpentTokens {
 
 impl Shard {
     fn forget_until(&mut self, now: Utc) {
-        while self.ends.peek().is_some_and(|Reverse((until, _))| *until <= now.0) {
+        let over = now.0.saturating_sub(GRACE);
+        while self.ends.peek().is_some_and(|Reverse((until, _))| *until <= over) {
             if let Some(Reverse((_, id))) = self.ends.pop() {
                 self.spent.remove(&id);
             }
@@ -85,13 +90,26 @@ mod tests {
     }
 
     #[test]
-    fn a_token_counts_once_until_it_has_ended() {
+    fn a_token_counts_once_and_at_its_very_end_too() {
         let spent = SpentTokens::default();
         assert_eq!(spent.spend(&once(1, 100), Utc(0)), Spent::Fresh);
         assert_eq!(spent.spend(&once(1, 100), Utc(99)), Spent::Replayed);
-        assert_eq!(spent.spend(&once(2, 100), Utc(99)), Spent::Fresh);
+        // Judged a moment earlier, when it was good.
+        assert_eq!(spent.spend(&once(1, 100), Utc(100)), Spent::Replayed);
+        assert_eq!(spent.spend(&once(2, 100), Utc(100)), Spent::Fresh);
+        assert_eq!(spent.spend(&once(2, 100), Utc(101)), Spent::Replayed);
+        assert_eq!(spent.spend(&once(1, 100), Utc(99 + GRACE)), Spent::Replayed);
         // Invalid by then, so it comes from nobody who was let in; the mark has made room.
-        assert_eq!(spent.spend(&once(1, 200), Utc(100)), Spent::Fresh);
+        assert_eq!(spent.spend(&once(1, 200), Utc(100 + GRACE)), Spent::Fresh);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_token_count_again() {
+        let spent = SpentTokens::default();
+        assert_eq!(spent.spend(&once(1, 1_000), Utc(0)), Spent::Fresh);
+        // Another one of the same shard, at a time when the first has ended.
+        assert_eq!(spent.spend(&once(65, GRACE), Utc(1_000 + GRACE / 2)), Spent::Fresh);
+        assert_eq!(spent.spend(&once(1, 1_000), Utc(999)), Spent::Replayed);
     }
 
     #[test]
@@ -99,7 +117,7 @@ mod tests {
         let spent = SpentTokens::with_room_for(1);
         assert_eq!(spent.spend(&once(1, 100), Utc(0)), Spent::Fresh);
         assert_eq!(spent.spend(&once(65, 300), Utc(0)), Spent::Full);
-        assert_eq!(spent.spend(&once(65, 300), Utc(100)), Spent::Fresh);
+        assert_eq!(spent.spend(&once(65, 300), Utc(100 + GRACE)), Spent::Fresh);
     }
 
     #[test]

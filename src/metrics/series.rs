@@ -120,6 +120,7 @@ series! {
         tls_handshakes: Family<HandshakeResult> = "postern_tls_handshake_ended_total", "TLS handshakes with clients by result.";
         failures_refused: Counter = "postern_failures_refused_total", "Attempts refused unasked because too many proofs from their network had failed.";
         failures_delayed: Counter = "postern_failures_delayed_total", "Failed proofs whose answer was delayed because many had failed before.";
+        failures_crowded: Counter = "postern_failures_crowded_total", "Failed proofs for which the table of networks was too full: theirs is only delayed, or another was forgotten early.";
         decisions: Family<Decided> = "postern_policy_decided_total", "Decisions by what they said, re-checks included.";
         policies_adopted: Counter = "postern_policy_adopted_total", "Policy swaps that a core has finished re-checking its sessions for.";
         upstream_connects: Family<UpstreamResult> = "postern_upstream_connect_ended_total", "Tries at endpoints by result.";

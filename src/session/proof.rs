@@ -181,7 +181,12 @@ impl Claim {
         if !around.enter(&found.name, grant.name(), permit.limits().sessions) {
             return Err(self.denial(Reason::TooManySessions));
         }
-        self.spend(around, found.once.as_ref())?;
+        if let Err(denial) = self.spend(around, found.once.as_ref()) {
+            // The answer may wait for seconds, and is no session meanwhile: or else whoever has a used token could keep its
+            // owner out.
+            around.leave();
+            return Err(denial);
+        }
         let terms = around.terms(Terms {
             identity: name(&found.name),
             grant: name(grant.name()),

@@ -26,6 +26,8 @@ pub trait Surroundings {
     /// Counts one more session of the identity under the grant; `false` when its limit is reached. Given back at the end
     /// of the session by whoever answers here.
     fn enter(&mut self, identity: &str, grant: &str, limit: Option<u32>) -> bool;
+    /// Gives back at once what [`Self::enter`] counted, of an attempt that is not let in after all.
+    fn leave(&mut self);
     /// Where a permit leads: the addresses to try, and the credential of the role.
     fn route(&mut self, in_force: &InForce, permit: &Permit) -> Result<Route, NoRoute>;
     /// Shows `process_id` to the client for cancels; gives the secret that goes with it.

@@ -31,7 +31,7 @@ fn five_hundred_sockets_that_never_speak() {
     psql(&alice, "select 1").well();
 }
 
-fn aggregated(gate: &Gate, reason: &str) -> u64 {
+pub fn aggregated(gate: &Gate, reason: &str) -> u64 {
     let lines = gate.record.events("attempts.aggregated");
     let counts = lines
         .iter()

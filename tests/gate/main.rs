@@ -10,6 +10,7 @@ mod certificates;
 mod clients;
 mod errors;
 mod exhaustion;
+mod failures;
 mod jdbc;
 mod large_messages;
 mod oauthbearer;

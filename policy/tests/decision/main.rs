@@ -1,5 +1,6 @@
 //! The snapshot's decision against a slow one that reads the model as a person would, on thousands of random policies.
 
+mod claims;
 mod explanation;
 mod random;
 mod reference;
@@ -120,6 +121,9 @@ impl Seen {
             "expired",
             "not_yet_valid",
             "outside_hours",
+            "claims_not_met",
+            "certificate_not_met",
+            "token_too_old_for_grant",
         ];
         for kind in kinds {
             assert!(

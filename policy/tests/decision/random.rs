@@ -372,13 +372,17 @@ impl Random {
     }
 
     fn claim_test(&mut self) -> ClaimTest {
-        let mut pattern = || Glob(self.pick(&["x", "y", "x*", "*", "*y", "x*y"]).to_owned());
-        let (one, other) = (pattern(), pattern());
+        let (one, other) = (self.glob(), self.glob());
         if self.chance(2) {
             ClaimTest::Is(one)
         } else {
             ClaimTest::HasOneOf(vec![one, other])
         }
+    }
+
+    /// Values have few characters, so that some fit.
+    fn glob(&mut self) -> Glob {
+        Glob((0..=self.below(4)).map(|_| self.pick(&['x', 'y', '*', '*'])).collect())
     }
 
     pub fn user(&mut self) -> &'static str {

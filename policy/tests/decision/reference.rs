@@ -151,7 +151,7 @@ fn condition(conditions: &Conditions, question: &Question) -> Result<(), usize> 
     }
 }
 
-fn holds(test: &ClaimTest, name: &str, attributes: &Attributes) -> bool {
+pub fn holds(test: &ClaimTest, name: &str, attributes: &Attributes) -> bool {
     let values: Vec<&str> = attributes
         .iter()
         .filter(|(key, _)| *key == name)
@@ -165,10 +165,13 @@ fn holds(test: &ClaimTest, name: &str, attributes: &Attributes) -> bool {
 
 /// With every way to cut the text at a star.
 fn glob(pattern: &str, text: &str) -> bool {
-    match pattern.strip_prefix('*') {
-        Some(rest) => (0..=text.len()).any(|cut| glob(rest, &text[cut..])),
-        None if pattern.is_empty() => text.is_empty(),
-        None => text.starts_with(&pattern[..1]) && glob(&pattern[1..], &text[1..]),
+    let Some(first) = pattern.chars().next() else {
+        return text.is_empty();
+    };
+    let rest = &pattern[first.len_utf8()..];
+    match first {
+        '*' => (0..=text.len()).any(|cut| text.is_char_boundary(cut) && glob(rest, &text[cut..])),
+        _ => text.strip_prefix(first).is_some_and(|text| glob(rest, text)),
     }
 }
 

@@ -15,6 +15,8 @@ mod client;
 mod connection;
 mod desk;
 mod discovery;
+#[cfg(test)]
+mod driven;
 mod fault;
 mod figures;
 mod freshness;

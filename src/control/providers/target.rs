@@ -47,6 +47,11 @@ impl Target {
         }
         let host = without_brackets(authority.host());
         let server_name = ServerName::try_from(host.to_owned()).map_err(|_| TargetFault::NoHost)?;
+        // A query may follow the host at once in a URL, in the line of a request it may not.
+        let path = match uri.path_and_query().map_or("/", |path| path.as_str()) {
+            path if path.starts_with('/') => path.into(),
+            query => format!("/{query}").into(),
+        };
         Ok(Self {
             origin: Origin {
                 host: host.into(),
@@ -54,7 +59,7 @@ impl Target {
             },
             server_name,
             authority: authority.as_str().into(),
-            path: uri.path_and_query().map_or("/", |path| path.as_str()).into(),
+            path,
         })
     }
 
@@ -109,6 +114,8 @@ mod tests {
         assert_eq!(target.to_string(), "https://idp.example.org:8443/keys?v=2");
         let plain = Target::parse("https://[::1]").unwrap();
         assert_eq!((plain.host(), plain.origin().port, plain.path()), ("::1", 443, "/"));
+        let query = Target::parse("https://idp.example.org?v=2").unwrap();
+        assert_eq!((query.authority(), query.path()), ("idp.example.org", "/?v=2"));
     }
 
     #[test]

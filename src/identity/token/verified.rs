@@ -62,7 +62,7 @@ pub struct Assertion {
 pub struct OneTime {
     /// SHA-256 of the issuer and `jti`.
     pub id: [u8; 32],
-    /// When the token is invalid anyway and the mark may be forgotten.
+    /// When the token is invalid anyway; the mark may be forgotten a while later.
     pub until: Utc,
 }
 

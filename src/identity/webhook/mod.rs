@@ -3,5 +3,8 @@
 mod answer;
 mod question;
 
+#[cfg(test)]
+mod driven;
+
 pub use answer::{Answer, AnswerFault, Asserted, Verdict, read};
 pub use question::{NotText, Question, QuestionName};

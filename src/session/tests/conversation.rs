@@ -187,6 +187,10 @@ impl Surroundings for World {
         free
     }
 
+    fn leave(&mut self) {
+        self.places += 1;
+    }
+
     fn route(&mut self, _in_force: &InForce, _permit: &Permit) -> Result<Route, NoRoute> {
         Ok(self.route.clone())
     }

@@ -390,6 +390,35 @@ fn a_token_that_counts_once_counts_once() {
     }
 }
 
+/// Whatever the answer waits for: whoever has a used token does not keep its owner out with it.
+#[test]
+fn a_token_that_does_not_count_holds_no_place() {
+    for method in METHODS {
+        let mut model = token_model(method);
+        issuer(&mut model).one_time = true;
+        model.authentication[0].answer_floor = 1_000;
+        let token = mint().token(claims_with("jti", json!("t-1")));
+        let first = Attempting::new(&model, None).show(&token);
+        assert_eq!(first.conversation.world.places, 0, "a session has its place");
+        for (room, reason) in [(usize::MAX, Reason::TokenReplayed), (0, Reason::TokenReplayStoreFull)] {
+            let mut world = World::new(&model);
+            if room > 0 {
+                world.spent.clone_from(&first.conversation.world.spent);
+            }
+            world.room_for_spent = room;
+            let held_back = Attempting::at(world, &model, None).show(&token);
+            assert!(!held_back.conversation.closed, "the answer waits");
+            assert_eq!(held_back.conversation.world.places, 1, "{reason:?}");
+        }
+        // Where there is no place the token is as good as before.
+        let mut world = World::new(&model);
+        world.places = 0;
+        let late = Attempting::at(world, &model, None).show(&token);
+        assert!(late.conversation.world.spent.is_empty());
+        assert_eq!(late.conversation.world.places, 0);
+    }
+}
+
 /// A denial behind the proof spends nothing.
 #[test]
 fn only_a_permit_spends_a_token() {

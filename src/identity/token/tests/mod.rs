@@ -2,6 +2,7 @@
 
 mod cache;
 mod driven;
+mod driven_keys;
 mod judgement;
 mod keys;
 mod properties;
