@@ -246,7 +246,8 @@ pub struct Inspect {
 
 /// Show how a running gate stands with its identity providers: age of keys, last error
 ///
-/// Ends with 1 where a provider's keys may not be used any more.
+/// Ends with 1 where a provider's keys may not be used any more, or its last try failed: a fetch of keys (those at hand
+/// still serve), or a question to a webhook. A last error of a provider that is ok is one that it has recovered from.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:\n  postern providers --config /etc/postern/postern.toml")]
 pub struct Providers {
