@@ -67,9 +67,10 @@ pub struct Check {
 
 /// Say what the policy would answer to one attempt, and why, rule by rule
 ///
-/// Ends with 1 when the answer is no.
+/// Ends with 1 when the answer is no. A token is judged as `postern token inspect` judges it, which tells more of the token.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
+    postern explain policy/ --token - --user billing --database orders --from 10.1.2.3 < token\n  \
     postern explain policy/ --cert billing.crt --user billing --database orders --from 10.1.2.3\n  \
     postern explain policy/ --proof scram --user alice --database orders --from 10.1.2.3 --at 2026-03-01T03:00:00Z")]
 pub struct Explain {
@@ -79,7 +80,13 @@ pub struct Explain {
     /// The client's certificate chain, PEM, leaf first
     #[arg(long, value_name = "FILE")]
     pub cert: Option<PathBuf>,
-    /// What the client proves beside its certificate
+    /// The file with the client's token; `-` for standard input. It is never an argument itself
+    #[arg(long, value_name = "FILE")]
+    pub token: Option<PathBuf>,
+    /// The issuer's keys, a JWK Set, where the policy has a URL for them
+    #[arg(long, value_name = "FILE", requires = "token")]
+    pub jwks: Option<PathBuf>,
+    /// What the client proves beside its certificate and its token
     #[arg(long, value_enum)]
     pub proof: Vec<Proof>,
     /// The user of the start-up message
@@ -207,8 +214,10 @@ pub enum TokenCommand {
 
 /// Say what the gate would say to a token: claim by claim, and with --user and --database rule by rule
 ///
-/// The token is read from standard input or a file, never an argument: the list of processes is public. Nothing of it but
-/// its claims' values is shown. The policy's own keys are used; keys that a provider publishes are given with --jwks.
+/// The token is read from standard input or a file, never an argument: the list of processes is public. Its header and
+/// claims are shown, its signature is not, so that nothing printed is a token. The policy's own keys are used; keys that a
+/// provider publishes are given with --jwks. Without them claims and checks are shown as unproved, and the end is 65;
+/// it is 1 when anything speaks against the token.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Examples:\n  postern token inspect policy/ --jwks keys.json < token\n  \
@@ -218,13 +227,13 @@ pub struct Inspect {
     /// The policy directory
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
-    /// The file with the token instead of standard input
+    /// The file with the token; `-`, or none, for standard input
     #[arg(long, value_name = "FILE")]
     pub token: Option<PathBuf>,
     /// The issuer's keys, a JWK Set, where the policy has a URL for them
     #[arg(long, value_name = "FILE")]
     pub jwks: Option<PathBuf>,
-    /// The client's certificate, PEM, where the token is bound to one
+    /// The client's certificate chain, PEM, leaf first, where the token is bound to it or the rule asks for one
     #[arg(long, value_name = "FILE")]
     pub cert: Option<PathBuf>,
     /// The start-up user, to be told rule by rule
@@ -246,7 +255,8 @@ pub struct Inspect {
 
 /// Show how a running gate stands with its identity providers: age of keys, last error
 ///
-/// Ends with 1 where a provider's keys may not be used any more.
+/// Ends with 1 where a provider's keys may not be used any more, or its last try failed: a fetch of keys (those at hand
+/// still serve), or a question to a webhook. A last error of a provider that is ok is one that it has recovered from.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:\n  postern providers --config /etc/postern/postern.toml")]
 pub struct Providers {

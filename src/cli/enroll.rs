@@ -9,7 +9,7 @@ use postern_policy::text::{ReferencedFiles, SourceFile, parse};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::arguments::Enroll;
-use super::explain::read_chain;
+use super::certificate::read_chain;
 use super::whole_file::{Existing, write};
 use super::{Exit, Terminal, say, verifier};
 use crate::control::keeper::hex;

@@ -51,7 +51,7 @@ impl From<Exit> for ExitCode {
 pub const HELP: &str = "\
 Exit codes:
    0  done, nothing found wrong
-   1  faults found; the answer of `explain` is no
+   1  faults found, or a provider fails; the answer of `explain` is no
   64  the command line cannot be understood
   65  configuration, policy or input missing or invalid
   69  a server could not be reached or logged in to

@@ -1,6 +1,7 @@
 //! The command line: what may be typed, and which room does it. No logic of its own beyond that.
 
 mod arguments;
+mod certificate;
 mod check;
 mod compile;
 mod enroll;
@@ -9,9 +10,11 @@ mod explain;
 mod gate_secret;
 mod live;
 mod log;
+mod policy;
 mod providers;
 mod record;
 mod serve;
+mod shown_token;
 mod token;
 mod verifier;
 mod whole_file;
@@ -44,7 +47,7 @@ fn dispatch(command: &Command, terminal: &mut Terminal<'_>) -> Exit {
     match command {
         Command::Serve(arguments) => serve::run(arguments, terminal),
         Command::Check(arguments) => check::run(arguments, terminal),
-        Command::Explain(arguments) => explain::run(arguments, terminal),
+        Command::Explain(arguments) => explain::run(arguments, &mut std::io::stdin().lock(), terminal),
         Command::Compile(arguments) => compile::run(arguments, terminal),
         Command::Verifier(arguments) => verifier::run(arguments, &mut std::io::stdin().lock(), terminal),
         Command::Enroll(arguments) => enroll::run(arguments, &mut std::io::stdin().lock(), terminal),

@@ -59,9 +59,9 @@ fn read(answer: &str) -> Result<Vec<Value>, String> {
     serde_json::from_str(body).map_err(|error| error.to_string())
 }
 
-/// Keys that may not be used, or a failure behind the last success.
+/// Keys that may not be used, or a last try that failed. A gate from before `last_try_failed` says only the first.
 fn is_in_trouble(provider: &Value) -> bool {
-    provider["keys_usable"] == false
+    provider["keys_usable"] == false || provider["last_try_failed"] == true
 }
 
 fn table(list: &[Value]) -> String {
@@ -71,6 +71,7 @@ fn table(list: &[Value]) -> String {
     let head = [
         "provider",
         "kind",
+        "state",
         "keys",
         "age",
         "usable until",
@@ -83,14 +84,24 @@ fn table(list: &[Value]) -> String {
     let widths: Vec<usize> = (0..head.len())
         .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
         .collect();
-    let line = |row: &[String; 8]| {
+    let line = |row: &[String; 9]| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn row(provider: &Value) -> [String; 8] {
+/// The worst first: what the exit code speaks of.
+fn state(provider: &Value) -> &'static str {
+    match (provider["keys_usable"] == false, provider["last_try_failed"] == true) {
+        (true, true) => "no keys, failing",
+        (true, false) => "no keys",
+        (false, true) => "failing",
+        (false, false) => "ok",
+    }
+}
+
+fn row(provider: &Value) -> [String; 9] {
     let text = |key: &str| match &provider[key] {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.escape_debug().to_string(),
@@ -107,6 +118,7 @@ fn row(provider: &Value) -> [String; 8] {
     [
         text("name"),
         text("kind"),
+        state(provider).to_owned(),
         keys.to_string(),
         age,
         text("usable_until"),
@@ -118,22 +130,94 @@ fn row(provider: &Value) -> [String; 8] {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use serde_json::json;
 
+    use super::super::tests::assert_golden;
     use super::*;
 
+    fn keys() -> Value {
+        json!({
+            "name": "corp", "kind": "keys", "keys": ["a", "b"], "keys_age_seconds": 12, "keys_usable": true,
+            "usable_until": "2026-11-28T00:00:00Z", "last_error": null, "last_error_at": null,
+            "last_try_failed": false, "fetches": 3, "failures": 0,
+        })
+    }
+
+    fn failed(mut provider: Value, last_try: bool) -> Value {
+        provider["last_error"] = json!("https://idp.example/keys: answered with status 500");
+        provider["last_error_at"] = json!("2026-11-27T00:00:00Z");
+        provider["failures"] = json!(1);
+        provider["last_try_failed"] = json!(last_try);
+        provider
+    }
+
+    fn hook() -> Value {
+        json!({
+            "name": "hr", "kind": "webhook", "keys": [], "keys_age_seconds": null, "keys_usable": null,
+            "usable_until": null, "last_error": null, "last_error_at": null, "last_try_failed": false,
+            "fetches": 7, "failures": 0,
+        })
+    }
+
+    fn without_keys(mut provider: Value) -> Value {
+        provider["keys_usable"] = json!(false);
+        provider
+    }
+
+    /// What the command says to a gate that answers once with `list`.
+    fn asked(list: &Value) -> (Exit, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("an address");
+        let address = listener.local_addr().expect("an address").to_string();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{list}");
+        let gate = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut request = [0; 512];
+            let read = stream.read(&mut request).expect("a request");
+            assert!(request[..read].starts_with(b"GET /providers "));
+            stream.write_all(answer.as_bytes()).expect("an answer");
+        });
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut terminal = Terminal {
+            out: &mut out,
+            err: &mut err,
+        };
+        let arguments = ["postern", "providers", "--admin", &address];
+        let exit = super::super::run(arguments.into_iter().map(Into::into), &mut terminal);
+        gate.join().expect("no panic");
+        assert!(err.is_empty());
+        (exit, String::from_utf8(out).expect("text"))
+    }
+
     #[test]
-    fn a_table_of_what_the_gate_answers() {
-        let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n[{\"name\":\"corp\",\"kind\":\"keys\",\
-                      \"keys\":[\"a\",\"b\"],\"keys_age_seconds\":12,\"keys_usable\":true,\"usable_until\":\"2026-11-28T00:00:00Z\",\
-                      \"last_error\":null,\"fetches\":3,\"failures\":0}]";
-        let list = read(answer).expect("a list");
-        assert_eq!(
-            table(&list),
-            "provider  kind  keys  age  usable until          fetches  failures  last error\n\
-             corp      keys  2     12s  2026-11-28T00:00:00Z  3        0         -"
-        );
-        assert!(!is_in_trouble(&list[0]) && is_in_trouble(&json!({"keys_usable": false})));
+    fn what_fails_now_is_found_and_what_failed_once_is_not() {
+        let good = json!([keys(), hook(), failed(keys(), false)]);
+        for (list, exit) in [
+            (good, Exit::Ok),
+            (json!([hook(), failed(keys(), true)]), Exit::Found),
+            (json!([keys(), failed(hook(), true)]), Exit::Found),
+            (json!([without_keys(keys())]), Exit::Found),
+            (json!([]), Exit::Ok),
+        ] {
+            assert_eq!(asked(&list).0, exit, "{list}");
+        }
+    }
+
+    #[test]
+    fn the_table_is_as_written() {
+        let list = json!([
+            keys(),
+            failed(keys(), true),
+            without_keys(failed(keys(), true)),
+            failed(hook(), false)
+        ]);
+        assert_golden("providers.txt", &asked(&list).1, None);
+    }
+
+    #[test]
+    fn another_answer_is_no_list() {
         assert!(read("HTTP/1.1 404 Not Found\r\n\r\n").is_err());
+        assert!(read("HTTP/1.1 200 OK").is_err());
     }
 }

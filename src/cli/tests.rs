@@ -38,7 +38,7 @@ fn postern(arguments: &[&str]) -> Ran {
 }
 
 /// Compares with the file, after the test's own directory was taken out of `text`.
-fn assert_golden(name: &str, text: &str, dir: Option<&Scratch>) {
+pub(super) fn assert_golden(name: &str, text: &str, dir: Option<&Scratch>) {
     let shown = match dir {
         Some(dir) => text.replace(&dir.path().display().to_string(), "DIR"),
         None => text.to_owned(),
@@ -103,6 +103,8 @@ fn help_is_as_written_and_cannot_fail() {
         ("help-compile.txt", &["compile", "--help"]),
         ("help-verifier.txt", &["verifier", "--help"]),
         ("help-enroll.txt", &["enroll", "--help"]),
+        ("help-token-inspect.txt", &["token", "inspect", "--help"]),
+        ("help-providers.txt", &["providers", "--help"]),
         ("help-audit-verify.txt", &["audit", "verify", "--help"]),
     ] {
         let ran = postern(arguments);

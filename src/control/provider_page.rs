@@ -16,7 +16,7 @@ pub fn json(providers: &[Status], now: Utc) -> String {
 /// Appends the providers' series to `/metrics`. Their names are the policy's, so labels are a closed set.
 pub fn metrics(providers: &[Status], now: Utc, out: &mut String) {
     type Sample = fn(&Status, Utc) -> Option<u64>;
-    let series: [(&str, &str, &str, Sample); 8] = [
+    let series: [(&str, &str, &str, Sample); 9] = [
         (
             "postern_provider_keys_age_seconds",
             "gauge",
@@ -40,6 +40,12 @@ pub fn metrics(providers: &[Status], now: Utc, out: &mut String) {
             "counter",
             "Of those, the ones that failed.",
             |status, _| Some(status.failures),
+        ),
+        (
+            "postern_provider_failing_count",
+            "gauge",
+            "1 while the last of them is one that failed.",
+            |status, _| Some(u64::from(status.last_try_failed)),
         ),
         (
             "postern_provider_asked_total",
@@ -88,6 +94,7 @@ fn one(status: &Status, now: Utc) -> Value {
         "usable_until": status.usable_until.filter(|until| until.0 < i64::MAX).map(|until| until.to_string()),
         "last_error": status.last_error,
         "last_error_at": status.last_error_at.map(|at| at.to_string()),
+        "last_try_failed": status.last_try_failed,
         "fetches": status.fetches,
         "failures": status.failures,
         "asked": status.asked,
@@ -133,6 +140,7 @@ mod tests {
             usable_until: Some(Utc(60_000_000)),
             last_error: Some("answered with status 500".into()),
             last_error_at: Some(Utc(7_000_000)),
+            last_try_failed: true,
             fetches: 3,
             failures: 1,
             asked: 2,
@@ -151,7 +159,10 @@ mod tests {
             (&page[0]["keys_age_seconds"], &page[0]["keys_usable"]),
             (&json!(10), &json!(true))
         );
-        assert_eq!(page[0]["last_error"], "answered with status 500");
+        assert_eq!(
+            (&page[0]["last_error"], &page[0]["last_try_failed"]),
+            (&json!("answered with status 500"), &json!(true))
+        );
         let late: Value = serde_json::from_str(&json(&[status()], Utc(60_000_000))).expect("JSON");
         assert_eq!(late[0]["keys_usable"], false);
     }
@@ -168,6 +179,10 @@ mod tests {
             out.contains("postern_provider_failure_total{provider=\"corp\"} 1\n"),
             "{out}"
         );
-        assert_eq!(out.matches("# TYPE").count(), 8);
+        assert!(
+            out.contains("postern_provider_failing_count{provider=\"corp\"} 1\n"),
+            "{out}"
+        );
+        assert_eq!(out.matches("# TYPE").count(), 9);
     }
 }

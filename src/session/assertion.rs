@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use postern_policy::attributes::Attributes;
 use postern_policy::id::{GroupId, IdentityId, ProviderId};
-use postern_policy::identity::{Revocable, Unresolved};
+use postern_policy::identity::Unresolved;
 use postern_policy::snapshot::Snapshot;
 
 use crate::audit::{self, Name, Reason};
@@ -80,7 +80,7 @@ impl Assertion {
                 let known = in_force.issuers.named(provider);
                 let subject = known.and_then(|known| verified.claims().only(&known.rules.subject_claim));
                 let revocation = known.zip(subject).and_then(|(known, subject)| {
-                    in_force.snapshot.revoked(&revocable(known.provider, verified, subject))
+                    in_force.snapshot.revoked(&verified.revocable(known.provider, subject))
                 });
                 audit::Assertion {
                     subject: subject.map(Into::into),
@@ -123,7 +123,7 @@ fn judge_token(
     let said = verified.judge(&known.rules, shown, certificate).map_err(token_reason)?;
     let snapshot = &in_force.snapshot;
     if snapshot
-        .revoked(&revocable(known.provider, verified, &said.subject))
+        .revoked(&verified.revocable(known.provider, &said.subject))
         .is_some()
     {
         return Err(Reason::TokenRevoked);
@@ -169,16 +169,6 @@ fn mapped<'a>(snapshot: &Snapshot, provider: ProviderId, external: impl Iterator
     groups.sort_unstable();
     groups.dedup();
     groups
-}
-
-fn revocable<'a>(provider: ProviderId, verified: &'a Verified, subject: &'a str) -> Revocable<'a> {
-    Revocable {
-        provider,
-        subject,
-        token_id: verified.token_id(),
-        key_id: verified.key_id(),
-        issued_at: verified.issued_at(),
-    }
 }
 
 fn seconds_between(from: Utc, to: Utc) -> u32 {

@@ -25,7 +25,7 @@ mod terms;
 mod token;
 mod webhook;
 
-pub use assertion::reason_name;
+pub use assertion::{Assertion, Meaning, reason_name};
 pub use attempt::{ClientTls, Entrance, TlsMode};
 pub use denial::Denial;
 pub use gate::Gate;

@@ -1,6 +1,6 @@
 //! What each provider has done and how it stands, counted on the runtime and read by anybody.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::key_sets::ProviderKeys;
@@ -40,6 +40,8 @@ pub struct Status {
     /// The last thing that went wrong, whether or not it went well since.
     pub last_error: Option<Box<str>>,
     pub last_error_at: Option<Utc>,
+    /// Whether the last try came to nothing; `last_error` stays behind when the next one succeeds.
+    pub last_try_failed: bool,
     /// Fetches of keys, failed ones included, and requests to a webhook.
     pub fetches: u64,
     pub failures: u64,
@@ -65,6 +67,7 @@ pub struct Figures {
     pub in_flight: Count,
     pub cached: Count,
     last_error: Mutex<Option<(Utc, Box<str>)>>,
+    last_try_failed: AtomicBool,
 }
 
 /// Written by the runtime alone.
@@ -84,13 +87,20 @@ impl Figures {
             in_flight: Count::default(),
             cached: Count::default(),
             last_error: Mutex::default(),
+            last_try_failed: AtomicBool::new(false),
         }
     }
 
-    /// Something went wrong that the operator should see.
-    pub fn failed(&self, why: &str) {
+    /// A try came to nothing, and the operator should see it. Whether it is the first since the last success.
+    pub fn failed(&self, why: &str) -> bool {
         self.failures.one();
         self.note(why);
+        !self.last_try_failed.swap(true, Ordering::Relaxed)
+    }
+
+    /// A try came to something. Whether the one before had failed.
+    pub fn succeeded(&self) -> bool {
+        self.last_try_failed.swap(false, Ordering::Relaxed)
     }
 
     pub fn note(&self, why: &str) {
@@ -111,6 +121,7 @@ impl Figures {
             usable_until: keys.filter(|keys| keys.keys.is_some()).map(|keys| keys.usable_until),
             last_error,
             last_error_at,
+            last_try_failed: self.last_try_failed.load(Ordering::Relaxed),
             fetches: self.fetches.get(),
             failures: self.failures.get(),
             asked: self.asked.get(),

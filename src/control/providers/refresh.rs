@@ -161,6 +161,7 @@ impl Issuer {
         self.figures.in_flight.one_less();
         match result {
             Ok(said) => {
+                self.figures.succeeded();
                 self.state.borrow_mut().failures_in_a_row = 0;
                 jittered(self.bounds().next(said))
             }

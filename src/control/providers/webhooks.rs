@@ -2,7 +2,7 @@
 //!
 //! No answer is a no. Nothing here retries: the client does, by trying to log in again.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,7 +49,6 @@ pub struct Hook {
     /// Who waits for which answer.
     waiting: RefCell<HashMap<QuestionName, Vec<Ticket>>>,
     turns: Semaphore,
-    failing: Cell<bool>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +75,6 @@ impl Hook {
             key: hmac::Key::new(hmac::HMAC_SHA256, key),
             kept: RefCell::new(Kept::new(MAX_KEPT, MAX_KEPT_WEIGHT)),
             waiting: RefCell::default(),
-            failing: Cell::new(false),
         }
     }
 
@@ -144,7 +142,7 @@ impl Hook {
             return Err(Fault::Status(reply.status.as_u16()).into());
         }
         let verdict = webhook::read(&reply.body)?;
-        if self.failing.replace(false) {
+        if self.figures.succeeded() {
             tracing::info!(provider = &*self.figures.name, "the webhook answers again");
         }
         Ok(verdict)
@@ -209,8 +207,7 @@ impl Hook {
 
     /// Once in the log however many attempts suffer from it; the figures count each.
     fn failed(&self, why: &str) -> Answer {
-        self.figures.failed(why);
-        if !self.failing.replace(true) {
+        if self.figures.failed(why) {
             tracing::warn!(
                 provider = &*self.figures.name,
                 why,

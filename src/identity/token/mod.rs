@@ -13,7 +13,9 @@
 
 mod algorithm;
 pub mod cache;
+mod checks;
 mod claims;
+mod examined;
 pub mod fuzz;
 mod issuers;
 mod json;
@@ -28,7 +30,9 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use checks::{Check, checks, shown};
 pub use claims::Binding;
+pub use examined::{Examined, Signature};
 pub use issuers::{Issuers, KnownIssuer};
 pub use key_set::{KeySet, KeySetError};
 pub use refusal::TokenRefusal;

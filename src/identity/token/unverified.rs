@@ -63,12 +63,31 @@ impl<'a> Unverified<'a> {
         self.key_id.as_deref()
     }
 
+    pub fn algorithm(&self) -> TokenAlgorithm {
+        self.algorithm
+    }
+
+    /// `typ` of the header.
+    pub fn token_type(&self) -> Option<&str> {
+        self.token_type.as_deref()
+    }
+
     /// Whether one of `keys` has signed the token, with an algorithm that `issuer` may use.
     pub fn verify(self, keys: &KeySet, issuer: &TokenIssuer) -> Result<Verified, TokenRefusal> {
+        self.check_signed(keys, issuer)?;
+        self.said()
+    }
+
+    /// What the signature must be good for.
+    pub(super) fn check_signed(&self, keys: &KeySet, issuer: &TokenIssuer) -> Result<(), TokenRefusal> {
         if !issuer.algorithms.contains(&self.algorithm) {
             return Err(TokenRefusal::AlgorithmNotAllowed);
         }
-        self.check_signature(keys)?;
+        self.check_signature(keys)
+    }
+
+    /// What the token says, for who has checked the signature. [`super::Examined`] has it without, and gives it to nobody.
+    pub(super) fn said(self) -> Result<Verified, TokenRefusal> {
         let origin = Origin {
             algorithm: self.algorithm,
             key_id: self.key_id,

@@ -4,6 +4,8 @@ use std::fmt;
 
 use aws_lc_rs::digest;
 use postern_policy::attributes::Attributes;
+use postern_policy::id::ProviderId;
+use postern_policy::identity::Revocable;
 use postern_policy::model::{TokenAlgorithm, TokenForm, TokenIssuer};
 use serde_json::{Map, Value};
 
@@ -106,6 +108,17 @@ impl Verified {
         name.into_iter().flat_map(|name| self.claims.values(name))
     }
 
+    /// What a revocation of the policy may name.
+    pub fn revocable<'a>(&'a self, provider: ProviderId, subject: &'a str) -> Revocable<'a> {
+        Revocable {
+            provider,
+            subject,
+            token_id: self.token_id(),
+            key_id: self.key_id(),
+            issued_at: self.issued_at(),
+        }
+    }
+
     /// Bytes of memory, about.
     pub fn weight(&self) -> usize {
         let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
@@ -120,9 +133,14 @@ impl Verified {
         now: Utc,
         certificate: Option<&[u8; 32]>,
     ) -> Result<Assertion, TokenRefusal> {
-        let authority = self.check_origin(issuer)?;
+        let authority = self.check_authority(issuer)?;
+        self.check_algorithm(issuer)?;
+        self.check_type(issuer)?;
         self.check_audience(issuer)?;
-        let recheck_at = self.check_times(issuer, now)?;
+        let end = self.check_end(issuer, now)?;
+        check_begin(self.not_before(), issuer, now)?;
+        check_begin(self.issued_at(), issuer, now)?;
+        let recheck_at = self.check_age(issuer, now)?.map_or(end, |too_old| end.min(too_old));
         self.check_required(issuer)?;
         let subject = self.check_subject(issuer)?;
         let key_bound = self.check_binding(certificate)?;
@@ -137,29 +155,6 @@ impl Verified {
         })
     }
 
-    /// Each check of [`Self::judge`] by itself, in its order, for people. It is let in where all of them are good.
-    pub fn checks(
-        &self,
-        issuer: &TokenIssuer,
-        now: Utc,
-        certificate: Option<&[u8; 32]>,
-    ) -> [(&'static str, Result<(), TokenRefusal>); 7] {
-        let origin = self.check_origin(issuer);
-        let once = match origin {
-            Ok(authority) => self.one_time(issuer, authority, now).map(drop),
-            Err(refusal) => Err(refusal),
-        };
-        [
-            ("issuer, algorithm and type", origin.map(drop)),
-            ("audience", self.check_audience(issuer)),
-            ("times", self.check_times(issuer, now).map(drop)),
-            ("required claims", self.check_required(issuer)),
-            ("subject", self.check_subject(issuer).map(drop)),
-            ("binding", self.check_binding(certificate).map(drop)),
-            ("one-time use", once),
-        ]
-    }
-
     pub(super) fn new(origin: Origin, payload: Map<String, Value>) -> Result<Self, TokenRefusal> {
         Ok(Self {
             origin,
@@ -168,8 +163,20 @@ impl Verified {
         })
     }
 
+    pub(super) fn not_before(&self) -> Option<Utc> {
+        self.registered.not_before
+    }
+
+    pub(super) fn algorithm(&self) -> TokenAlgorithm {
+        self.origin.algorithm
+    }
+
+    pub(super) fn token_type(&self) -> Option<&str> {
+        self.origin.token_type.as_deref()
+    }
+
     /// Whose word this is: the issuer's URL or the trust domain.
-    fn check_origin(&self, issuer: &TokenIssuer) -> Result<&str, TokenRefusal> {
+    pub(super) fn check_authority(&self, issuer: &TokenIssuer) -> Result<&str, TokenRefusal> {
         let authority = match &issuer.form {
             TokenForm::Oidc { issuer } => self.issuer().filter(|said| said == issuer),
             TokenForm::JwtSvid { trust_domains } => {
@@ -178,17 +185,24 @@ impl Verified {
                 trust_domains.contains(domain).then_some(domain)
             }
         };
-        let authority = authority.ok_or(TokenRefusal::IssuerUnknown)?;
-        if !issuer.algorithms.contains(&self.origin.algorithm) {
-            return Err(TokenRefusal::AlgorithmNotAllowed);
+        authority.ok_or(TokenRefusal::IssuerUnknown)
+    }
+
+    pub(super) fn check_algorithm(&self, issuer: &TokenIssuer) -> Result<(), TokenRefusal> {
+        match issuer.algorithms.contains(&self.origin.algorithm) {
+            true => Ok(()),
+            false => Err(TokenRefusal::AlgorithmNotAllowed),
         }
-        match is_one_of(self.origin.token_type.as_deref(), issuer) {
-            true => Ok(authority),
+    }
+
+    pub(super) fn check_type(&self, issuer: &TokenIssuer) -> Result<(), TokenRefusal> {
+        match is_one_of(self.token_type(), issuer) {
+            true => Ok(()),
             false => Err(TokenRefusal::TypeNotAllowed),
         }
     }
 
-    fn check_audience(&self, issuer: &TokenIssuer) -> Result<(), TokenRefusal> {
+    pub(super) fn check_audience(&self, issuer: &TokenIssuer) -> Result<(), TokenRefusal> {
         let mut audiences = self.claims.values("aud");
         match audiences.any(|audience| issuer.audiences.contains(audience)) {
             true => Ok(()),
@@ -197,29 +211,24 @@ impl Verified {
     }
 
     /// The moment at which the token stops to be valid. The difference of the clocks is granted on each side of each date.
-    fn check_times(&self, issuer: &TokenIssuer, now: Utc) -> Result<Utc, TokenRefusal> {
-        let Registered {
-            expires,
-            not_before,
-            issued_at,
-            binding: _,
-        } = self.registered;
-        let end = later(expires, issuer.clock_skew);
+    pub(super) fn check_end(&self, issuer: &TokenIssuer, now: Utc) -> Result<Utc, TokenRefusal> {
+        let end = later(self.expires(), issuer.clock_skew);
         if end <= now {
             return Err(TokenRefusal::Expired);
         }
-        let latest = later(now, issuer.clock_skew);
-        if not_before.is_some_and(|from| from > latest) || issued_at.is_some_and(|at| at > latest) {
-            return Err(TokenRefusal::NotYetValid);
-        }
+        Ok(end)
+    }
+
+    /// The moment at which the token is too old, where the policy has such a moment.
+    pub(super) fn check_age(&self, issuer: &TokenIssuer, now: Utc) -> Result<Option<Utc>, TokenRefusal> {
         let Some(max_age) = issuer.max_age else {
-            return Ok(end);
+            return Ok(None);
         };
-        let issued_at = issued_at.ok_or(TokenRefusal::ClaimMissing)?;
+        let issued_at = self.issued_at().ok_or(TokenRefusal::ClaimMissing)?;
         let too_old = later(later(issued_at, max_age), issuer.clock_skew);
         match too_old <= now {
             true => Err(TokenRefusal::TooOld),
-            false => Ok(end.min(too_old)),
+            false => Ok(Some(too_old)),
         }
     }
 
@@ -231,7 +240,7 @@ impl Verified {
         }
     }
 
-    fn check_subject(&self, issuer: &TokenIssuer) -> Result<&str, TokenRefusal> {
+    pub(super) fn check_subject(&self, issuer: &TokenIssuer) -> Result<&str, TokenRefusal> {
         let subject = self.claims.only(&issuer.subject_claim);
         let fits =
             |subject: &&str| (1..=LONGEST_SUBJECT).contains(&subject.len()) && !subject.chars().any(char::is_control);
@@ -239,7 +248,7 @@ impl Verified {
     }
 
     /// Whether the token is bound to the certificate; certificates are public, so the comparison need not hide anything.
-    fn check_binding(&self, certificate: Option<&[u8; 32]>) -> Result<bool, TokenRefusal> {
+    pub(super) fn check_binding(&self, certificate: Option<&[u8; 32]>) -> Result<bool, TokenRefusal> {
         match (&self.registered.binding, certificate) {
             (Binding::None, _) => Ok(false),
             (Binding::Unsupported, _) => Err(TokenRefusal::BindingUnsupported),
@@ -249,7 +258,12 @@ impl Verified {
         }
     }
 
-    fn one_time(&self, issuer: &TokenIssuer, authority: &str, until: Utc) -> Result<Option<OneTime>, TokenRefusal> {
+    pub(super) fn one_time(
+        &self,
+        issuer: &TokenIssuer,
+        authority: &str,
+        until: Utc,
+    ) -> Result<Option<OneTime>, TokenRefusal> {
         if !issuer.one_time {
             return Ok(None);
         }
@@ -265,6 +279,14 @@ impl fmt::Debug for Verified {
         let mut shown = f.debug_struct("Verified");
         shown.field("algorithm", &self.origin.algorithm);
         shown.field("expires", &self.expires()).finish_non_exhaustive()
+    }
+}
+
+/// A date from which on the token counts.
+pub(super) fn check_begin(from: Option<Utc>, issuer: &TokenIssuer, now: Utc) -> Result<(), TokenRefusal> {
+    match from.is_some_and(|from| from > later(now, issuer.clock_skew)) {
+        true => Err(TokenRefusal::NotYetValid),
+        false => Ok(()),
     }
 }
 

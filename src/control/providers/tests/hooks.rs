@@ -91,11 +91,16 @@ fn what_is_no_answer_lets_nobody_in() {
         (status.failures, status.unavailable, status.cached, status.in_flight),
         (5, 5, 0, 0)
     );
-    assert!(status.last_error.unwrap().contains("redirect"));
+    assert!(status.last_try_failed && status.last_error.unwrap().contains("redirect"));
     server.answer_with(|_| Reply::ok(YES));
     assert!(
         matches!(answer(&site, "hook", "a"), Answer::Allowed(_)),
         "no failure is kept"
+    );
+    let status = site.status("hook");
+    assert!(
+        !status.last_try_failed && status.last_error.is_some(),
+        "it answers again"
     );
 }
 

@@ -120,7 +120,8 @@ fn the_last_good_set_serves_while_its_provider_fails() {
         server.answer_with(handler);
         until(error, || {
             let status = site.status("corp");
-            status.failures > failures && status.last_error.is_some_and(|last| last.contains(error))
+            let said = status.last_error.is_some_and(|last| last.contains(error));
+            status.failures > failures && status.last_try_failed && said
         });
         let keys = site.keys("corp").unwrap();
         assert_eq!(
@@ -152,6 +153,7 @@ fn the_last_good_set_serves_while_its_provider_fails() {
     fetched(&site, "corp", &["k2"]);
     let keys = site.keys("corp").unwrap();
     assert!(keys.usable_until > bound && keys.last_error.is_none());
+    until("it does not fail", || !site.status("corp").last_try_failed);
     assert!(
         site.status("corp").last_error_at.is_some(),
         "people may still see what was"

@@ -1,6 +1,7 @@
 //! Keys, signatures and judgements with real keys, and the reason of every refusal.
 
 mod cache;
+mod checks;
 mod driven;
 mod driven_keys;
 mod judgement;

@@ -11,7 +11,7 @@ use super::super::testing::{Mint, NOW, claims, encode, oidc};
 use super::super::{KeySet, TokenRefusal, claims, fuzz};
 
 /// A key for all cases.
-fn mint() -> &'static (Mint, KeySet) {
+pub fn mint() -> &'static (Mint, KeySet) {
     static MINT: OnceLock<(Mint, KeySet)> = OnceLock::new();
     MINT.get_or_init(|| {
         let mint = Mint::ed25519("k");
@@ -33,7 +33,7 @@ pub fn demanding() -> TokenIssuer {
     }
 }
 
-fn value() -> impl Strategy<Value = Value> {
+pub fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
