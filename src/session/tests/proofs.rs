@@ -234,7 +234,7 @@ fn play(proof: Proof, attempt: &Try) -> Conversation {
 }
 
 fn shown(proof: Proof, attempt: &Try, world: World) -> Conversation {
-    let certificate = attempt.certificate.as_ref().map(|der| &**der);
+    let certificate = attempt.certificate.as_deref();
     let mut attempting = Attempting::at(world, &attempt.model, certificate);
     if attempting.conversation.closed {
         return attempting.conversation;
