@@ -42,8 +42,8 @@ pub struct Meaning {
     pub key_bound: bool,
     /// Seconds from the token's `iat` to when it was shown.
     pub token_age: Option<u32>,
-    /// The end of the token.
-    pub expires: Option<Utc>,
+    /// The end of the token, with the difference of the clocks that its provider is granted.
+    pub ends: Option<Utc>,
     /// To be spent at the permit.
     pub once: Option<OneTime>,
 }
@@ -134,7 +134,7 @@ fn judge_token(
         subject: said.subject,
         key_bound: said.key_bound,
         token_age: verified.issued_at().map(|issued| seconds_between(issued, shown)),
-        expires: Some(said.expires),
+        ends: Some(said.ends),
         once: said.once,
     })
 }
@@ -148,7 +148,7 @@ fn judge_answer(in_force: &InForce, provider: &str, answer: &Asserted) -> Result
         subject: answer.subject.clone(),
         key_bound: false,
         token_age: None,
-        expires: None,
+        ends: None,
         once: None,
     })
 }

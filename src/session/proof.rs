@@ -269,7 +269,7 @@ impl Claim {
             name,
             subject,
             proofs,
-            expires: earliest(certificate_end, meaning.as_ref().and_then(|meaning| meaning.expires)),
+            ends: earliest(certificate_end, meaning.as_ref().and_then(|meaning| meaning.ends)),
             token_age: meaning.as_ref().and_then(|meaning| meaning.token_age),
             groups: meaning
                 .as_ref()
@@ -441,7 +441,7 @@ struct Found {
     once: Option<OneTime>,
     certificate: Option<certificate::Judged>,
     /// The end of the proof that ends first.
-    expires: Option<Utc>,
+    ends: Option<Utc>,
     recheck_at: Option<Utc>,
 }
 
@@ -457,7 +457,7 @@ fn evidence(gate: &mut Gate, found: &Found, assertion: Option<Assertion>) -> Opt
     Some(Box::new(Evidence {
         chain,
         assertion,
-        expires: found.expires,
+        ends: found.ends,
         told: Told::default(),
     }))
 }

@@ -39,8 +39,9 @@ pub struct Evidence {
     /// The client's certificates, leaf first; empty where none was a proof.
     pub chain: Vec<CertificateDer<'static>>,
     pub assertion: Option<Assertion>,
-    /// The end of the certificate or the token, whichever comes first.
-    pub expires: Option<Utc>,
+    /// The end of the certificate or the token, whichever comes first. Of the token not its bare `exp`: what lets in for a
+    /// while behind that must not end at once.
+    pub ends: Option<Utc>,
     /// What of the proof's end has been carried out.
     pub told: Told,
 }
@@ -75,7 +76,6 @@ impl Standing {
         } else {
             EndReason::WindowEnded
         };
-        let expired = self.proof_ends().is_some_and(|at| at <= utc);
         let judged = self.judge(in_force, utc, gone)?;
         let snapshot = &in_force.snapshot;
         let permit = judged.permit;
@@ -95,11 +95,15 @@ impl Standing {
             expiry_notice: grant.expiry_notice(),
             ..Terms::clone(&self.terms)
         };
+        let expired = judged.ends.is_some_and(|at| at <= utc);
         if terms.on_expiry == OnExpiry::Terminate && expired {
             return Err(EndReason::ProofExpired);
         }
         if terms != *self.terms {
             self.terms = Arc::new(terms);
+        }
+        if let Some(evidence) = &mut self.evidence {
+            evidence.ends = judged.ends;
         }
         self.generation = snapshot.generation();
         self.recheck_at = judged.recheck_at.filter(|at| *at > utc);
@@ -159,7 +163,9 @@ impl Standing {
             Some(template) => render(template, &facts).map_err(|_| gone)?,
             None => self.terms.database.to_string(),
         };
+        let certificate_end = certificate.as_ref().map(certificate::Judged::expires);
         Ok(Judged {
+            ends: earliest(certificate_end, meaning.as_ref().and_then(|meaning| meaning.ends)),
             recheck_at: earliest(recheck_at, permit.recheck_at()),
             permit,
             server_database,
@@ -178,23 +184,23 @@ impl Standing {
     pub fn expiry(&mut self, utc: Utc) -> Option<Expiry> {
         let (on_expiry, notice) = (self.terms.on_expiry, self.notice_at());
         let evidence = self.evidence.as_mut()?;
-        let expires = evidence.expires?;
-        let ends = match on_expiry {
+        let ends = evidence.ends?;
+        let step = match on_expiry {
             OnExpiry::Ignore | OnExpiry::Terminate => None,
             OnExpiry::RefuseNew => Some(Expiry::RefuseNew),
             OnExpiry::FinishTransaction => Some(Expiry::FinishTransaction),
         };
-        if let Some(step) = ends
-            && expires <= utc
+        if let Some(step) = step
+            && ends <= utc
             && evidence.told < Told::End
         {
             evidence.told = Told::End;
             return Some(step);
         }
-        let early = notice.is_some_and(|at| at <= utc) && utc < expires;
+        let early = notice.is_some_and(|at| at <= utc) && utc < ends;
         if early && evidence.told < Told::Notice {
             evidence.told = Told::Notice;
-            return Some(Expiry::Notice(expires));
+            return Some(Expiry::Notice(ends));
         }
         None
     }
@@ -235,12 +241,14 @@ impl Standing {
 
     /// The end of the certificate or the token, whichever comes first.
     pub fn proof_ends(&self) -> Option<Utc> {
-        self.evidence.as_ref()?.expires
+        self.evidence.as_ref()?.ends
     }
 }
 
 struct Judged {
     permit: Permit,
+    /// As the policy has it now: the difference of the clocks may have changed.
+    ends: Option<Utc>,
     recheck_at: Option<Utc>,
     server_database: String,
 }

@@ -66,9 +66,9 @@ impl Report {
             Judged::Good { meaning, .. } => {
                 let name = snapshot.identity_name_for(meaning.identity, Some(&meaning.subject));
                 self.yes(&format!("the gate takes it for {}", shown(&name)));
-                if let Some(expires) = meaning.expires {
-                    let left = expires.seconds().saturating_sub(now.seconds());
-                    self.fact("expires", &format!("{expires}, in {left}s"));
+                if let Some(ends) = meaning.ends {
+                    let left = ends.seconds().saturating_sub(now.seconds());
+                    self.fact("counts until", &format!("{ends}, {left}s more"));
                 }
                 if meaning.key_bound {
                     self.fact("proof", "bound to the certificate");

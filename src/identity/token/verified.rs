@@ -48,8 +48,8 @@ impl Origin {
 #[expect(clippy::manual_non_exhaustive, reason = "nobody in this crate makes one either")]
 pub struct Assertion {
     pub subject: Box<str>,
-    /// `exp`, without regard to clock skew.
-    pub expires: Utc,
+    /// See [`Verified::ends`].
+    pub ends: Utc,
     /// The token is bound to the certificate that this connection has shown.
     pub key_bound: bool,
     /// The earliest moment at which time alone makes the token invalid.
@@ -87,6 +87,12 @@ impl Verified {
     /// `exp`.
     pub fn expires(&self) -> Utc {
         self.registered.expires
+    }
+
+    /// From when on it counts no longer, neither at login nor for the session that it let in: `exp`, and the difference of the
+    /// clocks that is granted at each date.
+    pub fn ends(&self, issuer: &TokenIssuer) -> Utc {
+        later(self.expires(), issuer.clock_skew)
     }
 
     /// `iat`.
@@ -147,7 +153,7 @@ impl Verified {
         let once = self.one_time(issuer, authority, recheck_at)?;
         Ok(Assertion {
             subject: subject.into(),
-            expires: self.expires(),
+            ends: self.ends(issuer),
             key_bound,
             recheck_at,
             once,
@@ -210,9 +216,9 @@ impl Verified {
         }
     }
 
-    /// The moment at which the token stops to be valid. The difference of the clocks is granted on each side of each date.
+    /// The moment at which the token stops to be valid.
     pub(super) fn check_end(&self, issuer: &TokenIssuer, now: Utc) -> Result<Utc, TokenRefusal> {
-        let end = later(self.expires(), issuer.clock_skew);
+        let end = self.ends(issuer);
         if end <= now {
             return Err(TokenRefusal::Expired);
         }

@@ -33,7 +33,7 @@ fn at(seconds: i64) -> Utc {
 fn a_good_token_stands_for_its_subject() {
     let assertion = judged(claims(), &oidc()).unwrap();
     assert_eq!(&*assertion.subject, "alice");
-    assert_eq!((assertion.expires, assertion.recheck_at), (at(600), at(600)));
+    assert_eq!((assertion.ends, assertion.recheck_at), (at(600), at(600)));
     assert!(!assertion.key_bound && assertion.once.is_none());
 }
 
@@ -141,7 +141,8 @@ fn a_token_ends_with_the_second_it_names() {
     assert_eq!(refused(&oidc(), at(600)), Some(TokenRefusal::Expired));
     assert_eq!(refused(&skewed, Utc(at(630).0 - 1)), None);
     assert_eq!(refused(&skewed, at(630)), Some(TokenRefusal::Expired));
-    assert_eq!(token.judge(&skewed, NOW, None).unwrap().recheck_at, at(630));
+    let late = token.judge(&skewed, at(610), None).unwrap();
+    assert_eq!((late.ends, late.recheck_at), (at(630), at(630)));
     assert_eq!(refused(&oidc(), Utc(i64::MAX)), Some(TokenRefusal::Expired));
     assert_eq!(refused(&oidc(), Utc(i64::MIN)), None);
 }
