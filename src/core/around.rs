@@ -11,7 +11,7 @@ use crate::audit::{Name, ServerAddress};
 use crate::control::credentials::Credential;
 use crate::control::resolve::Addresses;
 use crate::identity::token::cache::Cache;
-use crate::identity::token::{KeySet, OneTime, Verified};
+use crate::identity::token::{KeySet, KnownIssuer, OneTime, Verified};
 use crate::in_force::InForce;
 use crate::metrics::{Decided, Latencies, Stage};
 use crate::ring::socket::Address;
@@ -123,17 +123,23 @@ impl Surroundings for Around<'_> {
         self.interned.share(terms)
     }
 
-    fn keys_of(&self, provider: &str) -> Option<Arc<KeySet>> {
+    fn keys_generation(&self) -> u64 {
+        self.shared.providers.key_sets().load().generation()
+    }
+
+    fn keys_of(&self, issuer: &KnownIssuer) -> Option<Arc<KeySet>> {
         let key_sets = self.shared.providers.key_sets().load();
-        key_sets.of(provider)?.usable(self.utc()).cloned()
+        key_sets
+            .of(&issuer.name)?
+            .usable_from(issuer.origin, self.utc())
+            .cloned()
     }
 
-    fn known_token(&mut self, hash: &[u8; 32], policy: u64) -> Option<Arc<Verified>> {
-        self.tokens.get(hash, self.keys_generation(), policy)
+    fn known_token(&mut self, hash: &[u8; 32], keys: u64, policy: u64) -> Option<Arc<Verified>> {
+        self.tokens.get(hash, keys, policy)
     }
 
-    fn remember_token(&mut self, hash: [u8; 32], policy: u64, verified: Arc<Verified>) {
-        let keys = self.keys_generation();
+    fn remember_token(&mut self, hash: [u8; 32], keys: u64, policy: u64, verified: Arc<Verified>) {
         self.tokens.put(hash, keys, policy, verified);
     }
 
@@ -171,12 +177,6 @@ impl Surroundings for Around<'_> {
                 .one(if permitted { Decided::Permit } else { Decided::Refuse });
         }
         self.latencies.record(Stage::Decision, nanoseconds);
-    }
-}
-
-impl Around<'_> {
-    fn keys_generation(&self) -> u64 {
-        self.shared.providers.key_sets().load().generation()
     }
 }
 

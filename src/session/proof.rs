@@ -458,6 +458,7 @@ fn evidence(gate: &mut Gate, found: &Found, assertion: Option<Assertion>) -> Opt
         chain,
         assertion,
         ends: found.ends,
+        certificate_ends: found.certificate.as_ref().map(certificate::Judged::expires),
         told: Told::default(),
     }))
 }

@@ -42,6 +42,8 @@ pub struct Evidence {
     /// The end of the certificate or the token, whichever comes first. Of the token not its bare `exp`: what lets in for a
     /// while behind that must not end at once.
     pub ends: Option<Utc>,
+    /// The end of the client's certificate.
+    pub certificate_ends: Option<Utc>,
     /// What of the proof's end has been carried out.
     pub told: Told,
 }
@@ -106,7 +108,7 @@ impl Standing {
             evidence.ends = judged.ends;
         }
         self.generation = snapshot.generation();
-        self.recheck_at = judged.recheck_at.filter(|at| *at > utc);
+        self.recheck_at = judged.recheck_at;
         Ok(())
     }
 
@@ -116,10 +118,7 @@ impl Standing {
         let certificate = match self.chain() {
             [] => None,
             chain => {
-                // What the certificate's own end means is the grant's choice; everything else is judged as before it.
-                let at = self
-                    .proof_ends()
-                    .map_or(utc, |end| utc.min(Utc(end.0.saturating_sub(1))));
+                let at = self.before_certificate_ends(utc);
                 let judged = certificate::judge(snapshot, &in_force.trust, chain, at).map_err(certificate_gone)?;
                 recheck_at = Some(judged.recheck_at());
                 Some(judged)
@@ -166,10 +165,21 @@ impl Standing {
         let certificate_end = certificate.as_ref().map(certificate::Judged::expires);
         Ok(Judged {
             ends: earliest(certificate_end, meaning.as_ref().and_then(|meaning| meaning.ends)),
-            recheck_at: earliest(recheck_at, permit.recheck_at()),
+            // What has passed comes no more, and hides nothing that is still to come.
+            recheck_at: earliest(
+                recheck_at.filter(|at| *at > utc),
+                permit.recheck_at().filter(|at| *at > utc),
+            ),
             permit,
             server_database,
         })
+    }
+
+    /// What the certificate's own end means is the grant's choice; everything else about it, a revocation list that grows too
+    /// old say, is judged as before it.
+    fn before_certificate_ends(&self, utc: Utc) -> Utc {
+        let ends = self.evidence.as_ref().and_then(|evidence| evidence.certificate_ends);
+        ends.map_or(utc, |end| utc.min(Utc(end.0.saturating_sub(1))))
     }
 
     /// Puts the session's names into its end record.

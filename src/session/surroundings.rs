@@ -7,7 +7,7 @@ use postern_policy::authenticate::Source;
 use postern_policy::decide::Permit;
 use postern_policy::model::ServerMethod;
 
-use crate::identity::token::{KeySet, OneTime, Verified};
+use crate::identity::token::{KeySet, KnownIssuer, OneTime, Verified};
 use crate::in_force::InForce;
 use crate::secret::Secret;
 use crate::time::{Mono, Utc};
@@ -36,11 +36,14 @@ pub trait Surroundings {
     fn password(&self) -> Option<Secret>;
     /// The one copy of these terms.
     fn terms(&mut self, terms: Terms) -> Arc<Terms>;
+    /// Another number whenever an issuer's keys are others. To be asked for before the keys: what is verified with keys that
+    /// come in between is then remembered under a number that is over.
+    fn keys_generation(&self) -> u64;
     /// The keys of a token issuer that fetches them, as long as they may be used.
-    fn keys_of(&self, provider: &str) -> Option<Arc<KeySet>>;
-    /// A token with this SHA-256 that was verified before, with the keys of now and under this policy.
-    fn known_token(&mut self, hash: &[u8; 32], policy: u64) -> Option<Arc<Verified>>;
-    fn remember_token(&mut self, hash: [u8; 32], policy: u64, verified: Arc<Verified>);
+    fn keys_of(&self, issuer: &KnownIssuer) -> Option<Arc<KeySet>>;
+    /// A token with this SHA-256 that was verified before, with these keys and under this policy.
+    fn known_token(&mut self, hash: &[u8; 32], keys: u64, policy: u64) -> Option<Arc<Verified>>;
+    fn remember_token(&mut self, hash: [u8; 32], keys: u64, policy: u64, verified: Arc<Verified>);
     /// Uses up a token that counts once, for the whole process.
     fn spend(&mut self, once: &OneTime) -> Spent;
     /// Whether so many proofs from there have failed that nobody from there is asked for one now.

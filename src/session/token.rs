@@ -207,14 +207,15 @@ fn verify(
         return Err(TokenRefusal::Oversize.into());
     }
     let (hash, policy) = (cache::hash(token), in_force.snapshot.generation());
-    if let Some(verified) = around.known_token(&hash, policy) {
+    let generation = around.keys_generation();
+    if let Some(verified) = around.known_token(&hash, generation, policy) {
         let subject = verified.claims().only("sub");
         let known = in_force.issuers.of_authority(verified.issuer(), subject);
         let known = known
             .filter(|known| claim.takes(&known.name))
             .ok_or(TokenRefusal::IssuerUnknown)?;
         // Keys that are too old are no keys, whatever was verified with them before.
-        if known.inline.is_none() && around.keys_of(&known.name).is_none() {
+        if known.inline.is_none() && around.keys_of(known).is_none() {
             return Err(unavailable(&known.name));
         }
         return Ok(Signed {
@@ -229,7 +230,7 @@ fn verify(
         .ok_or(TokenRefusal::IssuerUnknown)?;
     let fetched = match known.inline {
         Some(_) => None,
-        None => Some(around.keys_of(&known.name).ok_or_else(|| unavailable(&known.name))?),
+        None => Some(around.keys_of(known).ok_or_else(|| unavailable(&known.name))?),
     };
     let Some(keys) = known.inline.as_ref().or(fetched.as_ref()) else {
         return Err(unavailable(&known.name));
@@ -239,7 +240,7 @@ fn verify(
         refusal,
     })?;
     let verified = Arc::new(verified);
-    around.remember_token(hash, policy, verified.clone());
+    around.remember_token(hash, generation, policy, verified.clone());
     Ok(Signed {
         provider: known.name.clone(),
         verified,

@@ -220,7 +220,7 @@ impl Desk {
                         keys: Some(keys),
                         generation: self.shared.next_generation(),
                         usable_until: Utc(i64::MAX),
-                        ..ProviderKeys::awaited("the policy".into())
+                        ..ProviderKeys::awaited("the policy".into(), None)
                     },
                 );
                 let figures = Arc::new(Figures::new(name, Kind::Inline));
@@ -249,7 +249,7 @@ impl Desk {
                 usable_until: keys.fetched_at.map_or(Utc(0), |at| later(at, plan.keys_max_age)),
                 ..ProviderKeys::clone(keys)
             },
-            _ => ProviderKeys::awaited(plan.source.to_string().into()),
+            _ => ProviderKeys::awaited(plan.source.to_string().into(), Some(plan.origin)),
         }
     }
 
@@ -276,7 +276,7 @@ fn broken(name: &str, kind: Kind, why: Box<str>) -> Provider {
 fn without_keys(why: &str) -> ProviderKeys {
     ProviderKeys {
         last_error: Some(why.into()),
-        ..ProviderKeys::awaited("nowhere".into())
+        ..ProviderKeys::awaited("nowhere".into(), None)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::identity::token::KeySet;
+use crate::identity::token::{KeyOrigin, KeySet};
 use crate::time::Utc;
 
 /// By name of the provider. Cores read it and never wait for it.
@@ -29,6 +29,8 @@ pub struct ProviderKeys {
     pub last_error: Option<Box<str>>,
     /// Where the keys come from, for people.
     pub source: Box<str>,
+    /// The same for the session: what the policy in force says has to agree. `None` agrees with nothing.
+    pub origin: Option<KeyOrigin>,
 }
 
 impl KeySets {
@@ -69,7 +71,7 @@ impl KeySets {
 
 impl ProviderKeys {
     /// A set that is still to come.
-    pub(super) fn awaited(source: Box<str>) -> Self {
+    pub(super) fn awaited(source: Box<str>, origin: Option<KeyOrigin>) -> Self {
         Self {
             keys: None,
             generation: 0,
@@ -77,6 +79,7 @@ impl ProviderKeys {
             usable_until: Utc(0),
             last_error: None,
             source,
+            origin,
         }
     }
 
@@ -84,16 +87,23 @@ impl ProviderKeys {
     pub fn usable(&self, now: Utc) -> Option<&Arc<KeySet>> {
         self.keys.as_ref().filter(|_| now < self.usable_until)
     }
+
+    /// As [`Self::usable`], if they come from where the policy says. For a moment behind a new policy the set may still be
+    /// that of the provider of before, which has the same name and need not be the same.
+    pub fn usable_from(&self, origin: KeyOrigin, now: Utc) -> Option<&Arc<KeySet>> {
+        self.usable(now).filter(|_| self.origin == Some(origin))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::token::testing::Mint;
+    use crate::identity::token::testing::{Mint, oidc};
+    use postern_policy::model::{KeySource, TokenForm, TokenIssuer};
 
     #[test]
     fn a_set_is_usable_up_to_its_bound_and_no_longer() {
-        let mut keys = ProviderKeys::awaited("somewhere".into());
+        let mut keys = ProviderKeys::awaited("somewhere".into(), None);
         assert!(keys.usable(Utc(-1)).is_none(), "there is none");
         keys.keys = Some(Arc::new(Mint::es256("1").key_set()));
         keys.usable_until = Utc(10);
@@ -102,15 +112,45 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_of_the_issuer_that_the_policy_names_now() {
+        let origin = |change: fn(&mut TokenIssuer)| {
+            let mut rules = oidc();
+            change(&mut rules);
+            KeyOrigin::of(&rules)
+        };
+        let corp = origin(|_| {});
+        let mut keys = ProviderKeys::awaited("somewhere".into(), Some(corp));
+        keys.keys = Some(Arc::new(Mint::es256("1").key_set()));
+        keys.usable_until = Utc(10);
+        assert!(keys.usable_from(corp, Utc(9)).is_some());
+        assert!(keys.usable_from(corp, Utc(10)).is_none());
+        let more = origin(|rules| rules.audiences.clear());
+        assert!(keys.usable_from(more, Utc(9)).is_some(), "the same keys");
+        for other in [
+            origin(|rules| {
+                rules.form = TokenForm::Oidc {
+                    issuer: "https://other.example".into(),
+                }
+            }),
+            origin(|rules| rules.keys = KeySource::Url("https://other.example/keys".into())),
+            origin(|rules| rules.roots.push(vec![1])),
+        ] {
+            assert!(keys.usable_from(other, Utc(9)).is_none());
+        }
+        keys.origin = None;
+        assert!(keys.usable_from(corp, Utc(9)).is_none());
+    }
+
+    #[test]
     fn a_provider_that_goes_takes_its_keys_along() {
         let both = KeySets::default()
-            .with("a", ProviderKeys::awaited("a".into()))
-            .with("b", ProviderKeys::awaited("b".into()));
+            .with("a", ProviderKeys::awaited("a".into(), None))
+            .with("b", ProviderKeys::awaited("b".into(), None));
         let one = both.only(|name| name == "b");
         assert!(one.of("a").is_none() && one.of("b").is_some());
         assert_eq!((both.generation(), one.generation()), (2, 3));
         // News of the same set is no other set: what was verified with it stays verified.
-        let news = one.with("b", ProviderKeys::awaited("elsewhere".into()));
+        let news = one.with("b", ProviderKeys::awaited("elsewhere".into(), None));
         assert_eq!(news.generation(), one.generation());
     }
 }

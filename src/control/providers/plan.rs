@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use super::discovery;
 use super::target::Target;
 use super::trust::{TrustFault, client_config};
-use crate::identity::token::KeySet;
+use crate::identity::token::{KeyOrigin, KeySet};
 use crate::secret::Secret;
 
 /// A provider of the policy in force.
@@ -54,7 +54,7 @@ pub struct KeysPlan {
     pub refresh: Duration,
     pub keys_max_age: Duration,
     pub tls: Arc<ClientConfig>,
-    roots: Vec<Vec<u8>>,
+    pub origin: KeyOrigin,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl KeysPlan {
 
     /// Keys fetched by the one serve for the other.
     pub fn same_keys(&self, other: &Self) -> bool {
-        self.source == other.source && self.roots == other.roots
+        self.origin == other.origin
     }
 }
 
@@ -162,10 +162,10 @@ fn issuer_work(issuer: TokenIssuer, trust: &mut Trust) -> Work {
         KeySource::Url(url) => Work::Keys(
             Target::parse(url)
                 .map_err(in_words)
-                .and_then(|target| keys_plan(Source::Keys(target), issuer, trust)),
+                .and_then(|target| keys_plan(Source::Keys(target), &issuer, trust)),
         ),
         KeySource::Discovery => {
-            Work::Keys(discovered_source(&issuer.form).and_then(|source| keys_plan(source, issuer, trust)))
+            Work::Keys(discovered_source(&issuer.form).and_then(|source| keys_plan(source, &issuer, trust)))
         }
     }
 }
@@ -180,13 +180,13 @@ fn discovered_source(form: &TokenForm) -> Result<Source, Box<str>> {
     }
 }
 
-fn keys_plan(source: Source, issuer: TokenIssuer, trust: &mut Trust) -> Result<KeysPlan, Box<str>> {
+fn keys_plan(source: Source, issuer: &TokenIssuer, trust: &mut Trust) -> Result<KeysPlan, Box<str>> {
     Ok(KeysPlan {
         source,
         refresh: Duration::from_secs(u64::from(issuer.refresh)),
         keys_max_age: Duration::from_secs(u64::from(issuer.keys_max_age)),
         tls: trust.of(&issuer.roots)?,
-        roots: issuer.roots,
+        origin: KeyOrigin::of(&issuer),
     })
 }
 

@@ -300,7 +300,7 @@ impl Issuer {
     fn known(&self) -> ProviderKeys {
         let published = self.shared.key_sets.load();
         published.of(&self.figures.name).map_or_else(
-            || ProviderKeys::awaited(self.plan.source.to_string().into()),
+            || ProviderKeys::awaited(self.plan.source.to_string().into(), Some(self.plan.origin)),
             |keys| ProviderKeys::clone(keys),
         )
     }

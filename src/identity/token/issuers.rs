@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use postern_policy::id::ProviderId;
 use postern_policy::model::{KeySource, TokenForm, TokenIssuer};
 use postern_policy::snapshot::Snapshot;
@@ -24,6 +25,40 @@ pub struct KnownIssuer {
     pub rules: TokenIssuer,
     /// The keys, where they stand in the policy; otherwise control fetches them.
     pub inline: Option<Arc<KeySet>>,
+    pub origin: KeyOrigin,
+}
+
+/// Where the policy says that an issuer's keys come from, and whom it trusts to say so. Keys of another origin are somebody
+/// else's, whatever the provider is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyOrigin([u8; 32]);
+
+impl KeyOrigin {
+    pub fn of(rules: &TokenIssuer) -> Self {
+        let mut digest = digest::Context::new(&digest::SHA256);
+        let mut add = |bytes: &[u8]| {
+            digest.update(&(bytes.len() as u64).to_be_bytes());
+            digest.update(bytes);
+        };
+        match &rules.keys {
+            KeySource::Inline(jwks) => {
+                add(b"inline");
+                add(jwks);
+            }
+            KeySource::Url(url) => {
+                add(b"url");
+                add(url.as_bytes());
+            }
+            KeySource::Discovery => {
+                add(b"discovery");
+                add(rules.discovery_url().unwrap_or_default().as_bytes());
+            }
+        }
+        rules.roots.iter().for_each(|root| add(root));
+        let mut origin = [0; 32];
+        origin.copy_from_slice(digest.finish().as_ref());
+        Self(origin)
+    }
 }
 
 impl Issuers {
@@ -44,6 +79,7 @@ impl Issuers {
                 issuers.by_authority.insert(authority.into(), place);
             }
             issuers.known.push(KnownIssuer {
+                origin: KeyOrigin::of(&rules),
                 provider,
                 name: name.into(),
                 rules,

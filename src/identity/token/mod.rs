@@ -33,7 +33,7 @@ mod tests;
 pub use checks::{Check, checks, shown};
 pub use claims::Binding;
 pub use examined::{Examined, Signature};
-pub use issuers::{Issuers, KnownIssuer};
+pub use issuers::{Issuers, KeyOrigin, KnownIssuer};
 pub use key_set::{KeySet, KeySetError};
 pub use refusal::TokenRefusal;
 pub use unverified::Unverified;

@@ -1,6 +1,6 @@
 //! A gate between a scripted client and a scripted server.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::config;
 use crate::core::failures::Failures;
 use crate::identity::scram::{self, client, verifier};
 use crate::identity::token::cache::Cache;
-use crate::identity::token::{KeySet, OneTime, Verified};
+use crate::identity::token::{KeySet, KnownIssuer, OneTime, Verified};
 use crate::identity::webhook::Question;
 use crate::in_force::InForce;
 use crate::secret::Secret;
@@ -103,6 +103,9 @@ pub struct World {
     pub utc: Utc,
     /// What issuers have published, by provider.
     pub keys: HashMap<String, Arc<KeySet>>,
+    pub keys_generation: Cell<u64>,
+    /// The keys become others, of this generation, right behind the next look at them.
+    pub rotates_to: Cell<Option<u64>>,
     pub tokens: Cache,
     /// Tokens that count once, and have.
     pub spent: HashMap<[u8; 32], Utc>,
@@ -131,6 +134,8 @@ impl World {
             password: None,
             utc: Utc(1_700_000_000_000_000),
             keys: HashMap::new(),
+            keys_generation: Cell::new(1),
+            rotates_to: Cell::new(None),
             tokens: Cache::new(1 << 20),
             spent: HashMap::new(),
             room_for_spent: usize::MAX,
@@ -207,16 +212,24 @@ impl Surroundings for World {
         Arc::new(terms)
     }
 
-    fn keys_of(&self, provider: &str) -> Option<Arc<KeySet>> {
-        self.keys.get(provider).cloned()
+    fn keys_generation(&self) -> u64 {
+        self.keys_generation.get()
     }
 
-    fn known_token(&mut self, hash: &[u8; 32], policy: u64) -> Option<Arc<Verified>> {
-        self.tokens.get(hash, 1, policy)
+    fn keys_of(&self, issuer: &KnownIssuer) -> Option<Arc<KeySet>> {
+        let keys = self.keys.get(&*issuer.name).cloned();
+        if let Some(next) = self.rotates_to.take() {
+            self.keys_generation.set(next);
+        }
+        keys
     }
 
-    fn remember_token(&mut self, hash: [u8; 32], policy: u64, verified: Arc<Verified>) {
-        self.tokens.put(hash, 1, policy, verified);
+    fn known_token(&mut self, hash: &[u8; 32], keys: u64, policy: u64) -> Option<Arc<Verified>> {
+        self.tokens.get(hash, keys, policy)
+    }
+
+    fn remember_token(&mut self, hash: [u8; 32], keys: u64, policy: u64, verified: Arc<Verified>) {
+        self.tokens.put(hash, keys, policy, verified);
     }
 
     fn spend(&mut self, once: &OneTime) -> Spent {

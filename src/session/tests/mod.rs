@@ -8,5 +8,6 @@ mod login;
 mod proofs;
 mod refusals;
 mod server;
+mod standing;
 mod tokens;
 mod transcripts;

@@ -563,6 +563,28 @@ fn a_known_token_is_judged_again() {
     assert_eq!(gone.denied().0, Reason::ProviderUnavailable);
 }
 
+/// Keys that are taken away while a token is verified with them do not leave it verified.
+#[test]
+fn what_is_verified_with_keys_of_before_is_not_known_with_those_of_now() {
+    let mut model = token_model(Method::Token);
+    issuer(&mut model).keys = KeySource::Discovery;
+    let world = |keys: &Mint, generation| {
+        let mut world = World::new(&model);
+        world.keys.insert("corp".into(), Arc::new(keys.key_set()));
+        world.keys_generation.set(generation);
+        world
+    };
+    let token = mint().token(claims());
+    let first = world(&mint(), 1);
+    first.rotates_to.set(Some(2));
+    let first = Attempting::at(first, &model, None).show(&token);
+    assert_eq!(first.attempt().outcome, Outcome::Permitted);
+    let mut now = world(&Mint::ed25519("key-1"), 2);
+    now.tokens = first.conversation.world.tokens;
+    let again = Attempting::at(now, &model, None).show(&token);
+    assert_eq!(again.denied().0, Reason::TokenSignatureInvalid);
+}
+
 #[test]
 fn groups_claims_and_tenants_decide() {
     let mut model = token_model(Method::Token);

@@ -1,0 +1,96 @@
+//! What time does to a session behind the end of its certificate, where the grant lets it go on.
+
+use postern_policy::model::{CrlMode, Identity, KeySource, Method, Model, OnExpiry, Provider, TokenIssuer, Transport};
+use serde_json::json;
+
+use super::conversation::*;
+use super::tokens::Attempting;
+use crate::audit::EndReason;
+use crate::identity::certificate::testing::{Ca, Day, Der, by_uri, leaf_with, uri};
+use crate::identity::token::testing::{Mint, NOW, claims_with, oidc};
+use crate::session::Passage;
+use crate::time::Utc;
+
+const DAY: i64 = 86_400;
+
+fn at(seconds: i64) -> Utc {
+    Utc(NOW.0 + seconds * 1_000_000)
+}
+
+/// `alice` by a certificate that ends six days from now, whatever her grant says of that.
+fn model(root: &Ca) -> Model {
+    let mut model = super::conversation::model();
+    model
+        .providers
+        .insert("mtls".into(), Provider::CertificateAuthority(root.provider()));
+    model.identities.insert(
+        "alice".into(),
+        Identity {
+            keys: vec![by_uri("mtls", "spiffe://corp/alice")],
+            ..Identity::default()
+        },
+    );
+    model.authentication[0].method = Method::Certificate;
+    model.authentication[0].transport = Transport::Tls;
+    model.grants.get_mut("alice-app").expect("the grant").on_expiry = OnExpiry::Ignore;
+    model
+}
+
+/// NOW is the 23rd of November; the certificate is valid to the 29th.
+fn card(root: &Ca) -> Der {
+    let mut params = leaf_with(&[uri("spiffe://corp/alice")]);
+    params.not_after = rcgen::date_time_ymd(2026, 11, 29);
+    root.issue(&params)
+}
+
+fn session(model: &Model, card: &Der, token: Option<&str>) -> Box<Passage> {
+    let mut attempting = Attempting::new(model, Some(card));
+    if let Some(token) = token {
+        attempting = attempting.show(token);
+    }
+    let Attempting { mut conversation, .. } = attempting;
+    conversation.connected();
+    conversation.server(&server_greeting());
+    conversation.passage.expect("a session")
+}
+
+#[test]
+fn a_window_ends_a_session_whose_certificate_has_ended_before() {
+    let root = Ca::root("corp");
+    let mut model = model(&root);
+    let grant = model.grants.get_mut("alice-app").expect("the grant");
+    grant.conditions.not_after = Some(at(8 * DAY));
+    let mut standing = session(&model, &card(&root), None).standing;
+    let policy = in_force(&model, 1);
+    assert_eq!(standing.recheck(&policy, at(7 * DAY)), Ok(()), "its end is ignored");
+    assert_eq!(standing.recheck_at, Some(at(8 * DAY)), "the window's is not");
+    assert_eq!(standing.recheck(&policy, at(8 * DAY)), Err(EndReason::WindowEnded));
+}
+
+/// The token's end, however early, does not stop the clock for what else is judged of the certificate.
+#[test]
+fn a_revocation_list_grows_old_behind_the_end_of_the_token() {
+    let root = Ca::root("corp");
+    let mut model = model(&root);
+    let crl = root.crl(Day(2026, 11, 20), Day(2026, 11, 25), &[]);
+    let authority = root.with_crls(CrlMode::Required, vec![crl]);
+    model
+        .providers
+        .insert("mtls".into(), Provider::CertificateAuthority(authority));
+    let issuer = TokenIssuer {
+        keys: KeySource::Inline(Mint::fixed("key-1").jwks()),
+        ..oidc()
+    };
+    model.providers.insert("corp".into(), Provider::Tokens(issuer));
+    let subject = postern_policy::model::IdentityKey::Subject {
+        provider: "corp".into(),
+        pattern: "alice".into(),
+    };
+    model.identities.get_mut("alice").expect("alice").keys.push(subject);
+    model.authentication[0].method = Method::CertificateAndToken;
+    let token = Mint::fixed("key-1").token(claims_with("exp", json!(NOW.seconds() + 300)));
+    let mut standing = session(&model, &card(&root), Some(&token)).standing;
+    let policy = in_force(&model, 1);
+    assert_eq!(standing.recheck(&policy, at(DAY)), Ok(()));
+    assert_eq!(standing.recheck(&policy, at(3 * DAY)), Err(EndReason::ProofExpired));
+}
