@@ -41,6 +41,8 @@ pub struct Gate {
     deadline: Mono,
     /// Before this moment no refusal is told, so that its time tells nothing of its reason.
     answer_at: Mono,
+    /// Milliseconds from what the client says to what it hears of that, at least; the rule's.
+    answer_floor: u32,
 }
 
 /// What is awaited. A step takes the stage out and puts the next one in; what fails leaves [`Stage::Finished`].
@@ -92,6 +94,7 @@ impl Gate {
             orders: VecDeque::new(),
             deadline,
             answer_at: Mono(0),
+            answer_floor: 0,
         }
     }
 
@@ -441,6 +444,7 @@ impl Gate {
         let Some(body) = take_password_message(assembler, input, MAX_SASL_MESSAGE)? else {
             return Ok(Stage::ExpectSaslInitial(stage));
         };
+        self.hear_proof(around, &stage.claim)?;
         Ok(match stage.answer(self, around, body)? {
             SaslStep::Initial(stage) => Stage::ExpectSaslInitial(Box::new(stage)),
             SaslStep::Final(stage) => Stage::ExpectSaslFinal(Box::new(stage)),
@@ -457,6 +461,7 @@ impl Gate {
         let Some(body) = take_password_message(assembler, input, MAX_SASL_MESSAGE)? else {
             return Ok(Stage::ExpectSaslFinal(stage));
         };
+        self.hear_proof(around, &stage.claim)?;
         let (claim, proven) = stage.judge(self, body)?;
         self.draft.proof_given(around.now());
         self.enter(around, claim, Shown::Scram(proven))
@@ -472,6 +477,7 @@ impl Gate {
         let Some(body) = take_password_message(assembler, input, token::MAX_MESSAGE)? else {
             return Ok(Stage::ExpectPassword(claim));
         };
+        self.hear_proof(around, &claim)?;
         if claim.asks() == Asked::PasswordForWebhook {
             let (stage, question) = AwaitAnswer::ask(*claim, self, body)?;
             self.orders.push_back(Order::AskWebhook {
@@ -494,6 +500,7 @@ impl Gate {
         let Some(body) = take_password_message(assembler, input, token::MAX_MESSAGE)? else {
             return Ok(Stage::ExpectOauthInitial(stage));
         };
+        self.hear_proof(around, &stage.claim)?;
         match stage.answer(self, around, body)? {
             OauthStep::Initial(stage) => Ok(Stage::ExpectOauthInitial(Box::new(stage))),
             OauthStep::Token(step) => self.token_step(around, step),
@@ -589,9 +596,19 @@ impl Gate {
         self.entrance.host()
     }
 
-    /// No refusal is told before this moment.
-    pub(super) fn answer_no_earlier_than(&mut self, at: Mono) {
-        self.answer_at = at;
+    /// From what the client has said just now, and will say, to a refusal so many milliseconds pass at least.
+    pub(super) fn set_answer_floor(&mut self, now: Mono, millis: u32) {
+        self.answer_floor = millis;
+        self.answer_at = now.after_millis(u64::from(millis));
+    }
+
+    /// A message of the client's proof is complete. The floor counts from here: whoever could wait it out before the last
+    /// message would see how long the gate thinks about that. And those who asked to be let in before too many proofs from
+    /// there had failed are not heard behind it.
+    fn hear_proof(&mut self, around: &dyn Surroundings, claim: &Claim) -> Result<(), Denial> {
+        let at = around.now().after_millis(u64::from(self.answer_floor));
+        self.answer_at = self.answer_at.max(at);
+        claim.check_source(self, around)
     }
 
     fn go_on(&mut self, around: &mut dyn Surroundings, next: Result<Stage, Denial>) {

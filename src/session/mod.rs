@@ -15,6 +15,7 @@ mod denial;
 mod entry;
 mod gate;
 mod negotiation;
+mod open;
 mod order;
 mod passage;
 mod proof;

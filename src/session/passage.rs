@@ -10,8 +10,9 @@ use crate::upstream::cancel::UpstreamCancelKey;
 use crate::wire::WireError;
 use crate::wire::count::Counts;
 use crate::wire::frame::{FollowError, Follower};
-use crate::wire::tag::{TagSet, backend, frontend};
+use crate::wire::tag::{TagSet, frontend};
 
+use super::open::Open;
 use super::standing::Standing;
 
 /// A session that has been let in, for as long as bytes are relayed.
@@ -21,10 +22,7 @@ pub struct Passage {
     pub counts: Counts,
     pub bytes_from_client: u64,
     pub bytes_from_server: u64,
-    /// Queries, function calls and Syncs that have not seen their ReadyForQuery.
-    unanswered: u32,
-    in_transaction: bool,
-    terminating: bool,
+    open: Open,
     ending: Option<EndReason>,
     pending: Pending,
     pub started: Mono,
@@ -42,10 +40,14 @@ enum Pending {
     Nothing,
     /// A notice to the client, at the next boundary of the server's messages.
     Notice,
-    /// The end, when the client wants to begin something new.
+    /// [`Pending::Refusal`], when no transaction is open.
     RefuseNew,
-    /// The end, when nothing is open.
+    /// The end, with the client's next message but a goodbye.
+    Refusal,
+    /// [`Pending::End`], when no transaction is open.
     FinishTransaction,
+    /// The end.
+    End,
 }
 
 /// What may be done with a chunk of relayed bytes.
@@ -75,9 +77,7 @@ impl Passage {
             counts: Counts::default(),
             bytes_from_client: 0,
             bytes_from_server: 0,
-            unanswered: 0,
-            in_transaction: false,
-            terminating: false,
+            open: Open::default(),
             ending: None,
             pending: Pending::Nothing,
             started,
@@ -96,26 +96,19 @@ impl Passage {
         if self.ending.is_some() {
             return Verdict::Drop;
         }
-        if self.pending == Pending::RefuseNew && self.is_quiet() && bytes.first() != Some(&frontend::TERMINATE) {
+        if self.pending == Pending::Refusal && !self.says_goodbye(bytes) {
             return Verdict::Refuse;
         }
         self.last_byte = now;
         let Self {
             from_client,
             counts,
-            unanswered,
-            terminating,
+            open,
             ..
         } = self;
         let followed = from_client.follow(bytes, &TagSet::FRONTEND_IN_RELAY, |head| {
             counts.count_frontend(head);
-            match head.tag {
-                frontend::QUERY | frontend::SYNC | frontend::FUNCTION_CALL => {
-                    *unanswered = unanswered.saturating_add(1)
-                }
-                frontend::TERMINATE => *terminating = true,
-                _ => {}
-            }
+            open.client(head);
         });
         match followed {
             Ok(()) => {
@@ -159,15 +152,14 @@ impl Passage {
         let Self {
             from_server,
             counts,
-            unanswered,
-            in_transaction,
+            open,
+            pending,
             ..
         } = self;
         from_server.follow(bytes, &TagSet::BACKEND_IN_RELAY, |head| {
             counts.count_backend(head);
-            if head.tag == backend::READY_FOR_QUERY {
-                *unanswered = unanswered.saturating_sub(1);
-                *in_transaction = head.status != b'I';
+            if open.server(head) {
+                *pending = pending.without_transaction();
             }
         })?;
         self.bytes_from_server += bytes.len() as u64;
@@ -197,19 +189,31 @@ impl Passage {
         now
     }
 
-    /// The proof has ended. What is open may be finished; what begins is refused.
+    /// The proof has ended. The transaction that is open may be finished; what begins is refused. A client that always has a
+    /// request under way is held to the first moment at which the server has no transaction open.
     pub fn refuse_new(&mut self) {
-        self.pending = Pending::RefuseNew;
+        self.pend(Pending::RefuseNew);
     }
 
-    /// The proof has ended. The session ends as soon as nothing is open.
+    /// The proof has ended. The session ends as soon as the server has no transaction open, whatever else is asked by then.
     pub fn finish_transaction(&mut self) {
-        self.pending = Pending::FinishTransaction;
+        self.pend(Pending::FinishTransaction);
     }
 
-    /// Whether the session is to end now that nothing is open.
+    fn pend(&mut self, pending: Pending) {
+        self.pending = match self.is_quiet() {
+            true => pending.without_transaction(),
+            false => pending,
+        };
+    }
+
+    /// Whether the session is to end now.
     pub fn is_finished(&self) -> bool {
-        self.pending == Pending::FinishTransaction && self.is_quiet()
+        self.pending == Pending::End
+    }
+
+    fn says_goodbye(&self, bytes: &[u8]) -> bool {
+        self.from_client.at_boundary() && bytes.first() == Some(&frontend::TERMINATE)
     }
 
     /// From now on nothing more from the client is forwarded. The first reason stays.
@@ -228,12 +232,12 @@ impl Passage {
 
     /// Nothing is asked and nothing is open: a drain may end the session without anybody losing work.
     pub fn is_quiet(&self) -> bool {
-        self.unanswered == 0 && !self.in_transaction && self.from_client.at_boundary() && self.from_server.at_boundary()
+        self.open.is_nothing() && self.from_client.at_boundary() && self.from_server.at_boundary()
     }
 
     /// The client has said goodbye.
     pub fn is_terminating(&self) -> bool {
-        self.terminating
+        self.open.is_terminating()
     }
 
     /// When the session must next be looked at for its own limits; `None` when nothing but a swap concerns it.
@@ -263,6 +267,17 @@ impl Passage {
             Some(EndReason::IdleLimit)
         } else {
             None
+        }
+    }
+}
+
+impl Pending {
+    /// Behind a ReadyForQuery with no transaction open.
+    fn without_transaction(self) -> Self {
+        match self {
+            Self::RefuseNew => Self::Refusal,
+            Self::FinishTransaction => Self::End,
+            Self::Nothing | Self::Notice | Self::Refusal | Self::End => self,
         }
     }
 }

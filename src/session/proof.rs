@@ -80,10 +80,6 @@ impl Claim {
             return Err(Denial::of(Reason::NoAuthenticationRule, said));
         };
         gate.draft.fill().rule = Some(Name::from(rule.name));
-        if around.refuses_proofs_from(gate.entrance.source()) {
-            return Err(Denial::of(Reason::TooManyFailures, said));
-        }
-        gate.answer_no_earlier_than(around.now().after_millis(u64::from(rule.answer_floor)));
         let provider = |id| snapshot.provider_name(id).map(Name::from);
         let discovery = rule.discovery.and_then(|id| {
             let rules = &in_force.issuers.by_id(id)?.rules;
@@ -99,6 +95,8 @@ impl Claim {
             host: host.clone(),
             parameters,
         };
+        claim.check_source(gate, around)?;
+        gate.set_answer_floor(around.now(), rule.answer_floor);
         if claim.method == Method::Reject {
             return Err(claim.denial(Reason::MethodReject));
         }
@@ -110,6 +108,14 @@ impl Claim {
             claim.judge_certificate(gate, &in_force, around.utc()).map(drop)?;
         }
         Ok(claim)
+    }
+
+    /// Whether so many proofs from there have failed that nobody from there is heard.
+    pub(super) fn check_source(&self, gate: &Gate, around: &dyn Surroundings) -> Result<(), Denial> {
+        match around.refuses_proofs_from(gate.entrance.source()) {
+            true => Err(self.denial(Reason::TooManyFailures)),
+            false => Ok(()),
+        }
     }
 
     /// What the rule asks for beside a certificate.

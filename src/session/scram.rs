@@ -11,14 +11,14 @@ use super::surroundings::Surroundings;
 
 /// AuthenticationSASL is sent.
 pub(super) struct SaslInitial {
-    claim: Claim,
+    pub claim: Claim,
     /// Named already, by a response without data; only the client's first message is awaited.
     mechanism: Option<Vec<u8>>,
 }
 
 /// The server's first SCRAM message is sent.
 pub(super) struct SaslFinal {
-    claim: Claim,
+    pub claim: Claim,
     /// Whether the name has a verifier. The conversation is the same either way; only the record tells.
     known: bool,
     conversation: ExpectClientFinal,

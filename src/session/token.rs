@@ -25,7 +25,7 @@ pub(super) const MAX_MESSAGE: u32 = MAX_TOKEN as u32 + 1_024;
 
 /// AuthenticationSASL with OAUTHBEARER is sent.
 pub(super) struct OauthInitial {
-    claim: Claim,
+    pub claim: Claim,
     /// The mechanism was named by a response without data.
     named: bool,
 }

@@ -100,6 +100,7 @@ fn check_target(model: &Model, grant: &Grant, scope: &mut Scope<'_>) {
     if let Some(template) = &grant.connect_database {
         scope.key("connect_database", value::template(&template.0, of_the_subject));
         scope.key("connect_database", value::plain_text("a database", &template.0));
+        scope.key("connect_database", value::one_place(&template.0));
     }
     match &grant.cluster {
         ClusterChoice::Named(name) => check_role(model, grant, name, scope),
@@ -128,6 +129,7 @@ fn check_role(model: &Model, grant: &Grant, name: &str, scope: &mut Scope<'_>) {
 /// Any cluster that has a tenant may be the one, so each must have the role, and none the tenant of another.
 fn check_tenants(model: &Model, grant: &Grant, template: &Template, scope: &mut Scope<'_>) {
     scope.key("tenant", value::template(&template.0, of_the_subject));
+    scope.key("tenant", value::one_place(&template.0));
     let open = parts(&template.0).any(|part| !matches!(part, Part::Text(_)));
     scope.key(
         "tenant",

@@ -82,6 +82,11 @@ impl Bounds {
         self.unit
     }
 
+    /// The largest number that is allowed.
+    pub const fn most(&self) -> u32 {
+        *self.range.end()
+    }
+
     pub fn check(&self, number: u32) -> Result<(), Why> {
         require(self.range.contains(&number), || {
             self.refuse(self.unit.show(u64::from(number)))
@@ -254,6 +259,18 @@ pub fn template(text: &str, allowed: fn(Part<'_>) -> bool) -> Result<(), Why> {
         }
     }
     Ok(())
+}
+
+/// Of two places the one could take over a part of what belongs to the other: with `{claim.org}_{claim.app}`, `a_b` and `c` come
+/// to the same as `a` and `b_c`. Where the text leads somewhere, it has one.
+pub fn one_place(text: &str) -> Result<(), Why> {
+    let places = parts(text).filter(|part| !matches!(part, Part::Text(_))).count();
+    require(places <= 1, || {
+        let why = Why::new(format!(
+            "`{text}` has {places} places, and what fills them could change places too"
+        ));
+        why.help("one place; let the issuer put together what belongs together")
+    })
 }
 
 /// The path of a claim: `tenant`, `realm_access.roles`, `https://example.org/tenant`.

@@ -125,7 +125,9 @@ impl Hook {
     async fn verdict(&self, body: Zeroizing<Vec<u8>>) -> Result<Verdict, HookFault> {
         let until = Instant::now() + self.plan.deadline;
         let turn = monoio::time::timeout(self.plan.deadline, self.turns.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
+        let left = until.saturating_duration_since(Instant::now());
+        // A turn that comes as the time runs out is none: nobody answers within less than a millisecond.
+        let (Ok(Ok(_turn)), 1..) = (turn, left.as_millis()) else {
             return Err(HookFault::NoTurn(self.plan.deadline.as_millis(), self.plan.concurrency));
         };
         let call = Call {
@@ -136,7 +138,6 @@ impl Hook {
             cap: MAX_ANSWER,
         };
         self.figures.fetches.one();
-        let left = until.saturating_duration_since(Instant::now());
         let reply = self.client.send(&call, left).await?;
         if reply.status != StatusCode::OK {
             return Err(Fault::Status(reply.status.as_u16()).into());
@@ -159,8 +160,8 @@ impl Hook {
         Ok(headers)
     }
 
-    /// Gives the verdict its times and keeps it. A no is kept only where the webhook says for how long: whoever was just
-    /// given access should not wait.
+    /// Gives the verdict its times, and keeps it where the webhook says for how long: a yes that states no time is for the
+    /// attempts that asked, and whoever was just given access should not wait for the end of a no.
     fn answer_of(&self, name: QuestionName, verdict: Verdict) -> Answer {
         let most = self.plan.cache_max_age;
         match verdict {
@@ -170,7 +171,7 @@ impl Hook {
                 attributes,
                 ttl,
             } => {
-                let time = ttl.unwrap_or(most).min(most);
+                let time = ttl.unwrap_or_default().min(most);
                 let answer = Answer::Allowed(Arc::new(Asserted {
                     subject,
                     groups,

@@ -150,7 +150,7 @@ fn binding(token: &Verified, certificate: Option<&[u8; 32]>) -> Check {
 
 fn one_time(token: &Verified, issuer: &TokenIssuer) -> Check {
     let authority = token.check_authority(issuer).unwrap_or_default();
-    let refusal = token.one_time(issuer, authority, Utc(0)).err();
+    let refusal = token.one_time(issuer, authority).err();
     let wanted = "a name for a token that counts once".to_owned();
     Check::new("jti", wanted, or_nothing(token.token_id()), refusal)
 }

@@ -49,8 +49,13 @@ impl Registered {
 
 /// Names and values as [`Attributes`] describes them. Numbers and booleans are text; null is left out, and so is a number
 /// that another one could be mistaken for.
+///
+/// # Errors
+/// Besides too much of it: an object with `a.b` beside an `a` that has members of its own, one of which may be `b`. Whoever
+/// signed it knows which one he meant, and nobody else does.
 pub(super) fn flatten(payload: Map<String, Value>) -> Result<Attributes, TokenRefusal> {
     let mut flat = Flat::default();
+    check_names(&payload)?;
     for (name, value) in payload {
         flat.add(&name, value, MOST_DEEP)?;
     }
@@ -117,6 +122,7 @@ impl Flat {
             }
             Value::Object(object) => {
                 let deep = deeper(deep)?;
+                check_names(&object)?;
                 let mut members = object.into_iter();
                 members.try_for_each(|(name, member)| self.add(&format!("{path}.{name}"), member, deep))
             }
@@ -130,6 +136,19 @@ impl Flat {
         }
         self.pairs.push((path.to_owned(), value));
         Ok(())
+    }
+}
+
+fn check_names(object: &Map<String, Value>) -> Result<(), TokenRefusal> {
+    let has_members = |name: &str| {
+        object
+            .get(name)
+            .is_some_and(|value| value.is_object() || value.is_array())
+    };
+    let is_ambiguous = |name: &String| name.match_indices('.').any(|(at, _)| has_members(&name[..at]));
+    match object.keys().any(is_ambiguous) {
+        true => Err(TokenRefusal::Malformed),
+        false => Ok(()),
     }
 }
 

@@ -11,6 +11,8 @@ use crate::time::Utc;
 pub struct Examined {
     said: Verified,
     signature: Signature,
+    /// `kid` of the header.
+    named: Option<Box<str>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +29,14 @@ impl Examined {
     /// # Errors
     /// The gate's refusal, where there are no claims to look at.
     pub fn of(token: Unverified<'_>, keys: Option<(&KeySet, &TokenIssuer)>) -> Result<Self, TokenRefusal> {
-        let signature = match keys.map(|(keys, issuer)| token.check_signed(keys, issuer)) {
-            None => Signature::Unchecked,
-            Some(Ok(())) => Signature::Good,
-            Some(Err(refusal)) => Signature::Refused(refusal),
+        let named: Option<Box<str>> = token.key_id().map(Into::into);
+        let (signature, key_id) = match keys.map(|(keys, issuer)| token.check_signed(keys, issuer)) {
+            None => (Signature::Unchecked, named.clone()),
+            Some(Ok(made_by)) => (Signature::Good, made_by.map(Into::into)),
+            Some(Err(refusal)) => (Signature::Refused(refusal), named.clone()),
         };
-        match (token.said(), signature) {
-            (Ok(said), _) => Ok(Self { said, signature }),
+        match (token.said(key_id), signature) {
+            (Ok(said), _) => Ok(Self { said, signature, named }),
             // The signature is looked at before the claims.
             (Err(_), Signature::Refused(refusal)) | (Err(refusal), Signature::Good | Signature::Unchecked) => {
                 Err(refusal)
@@ -60,7 +63,7 @@ impl Examined {
 
     /// `kid` of the header.
     pub fn key_id(&self) -> Option<&str> {
-        self.said.key_id()
+        self.named.as_deref()
     }
 
     /// `iss`.
@@ -82,6 +85,7 @@ impl Examined {
         self.said.groups(issuer)
     }
 
+    /// As the gate does: by the key that has signed it or, where that is not known, by the one that it names.
     pub fn revocable<'a>(&'a self, provider: ProviderId, subject: &'a str) -> Revocable<'a> {
         self.said.revocable(provider, subject)
     }

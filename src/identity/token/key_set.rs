@@ -84,17 +84,17 @@ impl KeySet {
         self.key_ids().any(|known| known == id)
     }
 
-    /// What checks signatures of `algorithm`: keys with this identifier or, without one, all keys.
+    /// What checks signatures of `algorithm`, with its identifier: keys with this one or, without one, all keys.
     pub(super) fn fitting(
         &self,
         algorithm: TokenAlgorithm,
         id: Option<&str>,
-    ) -> impl Iterator<Item = &ParsedPublicKey> {
+    ) -> impl Iterator<Item = (Option<&str>, &ParsedPublicKey)> {
         let named = self
             .keys
             .iter()
             .filter(move |key| id.is_none() || key.id.as_deref() == id);
-        named.filter_map(move |key| key.checks(algorithm))
+        named.filter_map(move |key| Some((key.id.as_deref(), key.checks(algorithm)?)))
     }
 }
 

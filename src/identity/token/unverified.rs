@@ -74,29 +74,35 @@ impl<'a> Unverified<'a> {
 
     /// Whether one of `keys` has signed the token, with an algorithm that `issuer` may use.
     pub fn verify(self, keys: &KeySet, issuer: &TokenIssuer) -> Result<Verified, TokenRefusal> {
-        self.check_signed(keys, issuer)?;
-        self.said()
+        let key_id = self.check_signed(keys, issuer)?.map(Into::into);
+        self.said(key_id)
     }
 
-    /// What the signature must be good for.
-    pub(super) fn check_signed(&self, keys: &KeySet, issuer: &TokenIssuer) -> Result<(), TokenRefusal> {
+    /// What the signature must be good for. Gives the `kid` of the key that made it, whether the token names it or not: a key
+    /// that is revoked by its name stays so for tokens that do not say it.
+    pub(super) fn check_signed<'k>(
+        &self,
+        keys: &'k KeySet,
+        issuer: &TokenIssuer,
+    ) -> Result<Option<&'k str>, TokenRefusal> {
         if !issuer.algorithms.contains(&self.algorithm) {
             return Err(TokenRefusal::AlgorithmNotAllowed);
         }
         self.check_signature(keys)
     }
 
-    /// What the token says, for who has checked the signature. [`super::Examined`] has it without, and gives it to nobody.
-    pub(super) fn said(self) -> Result<Verified, TokenRefusal> {
+    /// What the token says, for who has checked the signature, made by the key of this identifier. [`super::Examined`] has it
+    /// without, and gives it to nobody.
+    pub(super) fn said(self, key_id: Option<Box<str>>) -> Result<Verified, TokenRefusal> {
         let origin = Origin {
             algorithm: self.algorithm,
-            key_id: self.key_id,
+            key_id,
             token_type: self.token_type,
         };
         Verified::new(origin, self.payload)
     }
 
-    fn check_signature(&self, keys: &KeySet) -> Result<(), TokenRefusal> {
+    fn check_signature<'k>(&self, keys: &'k KeySet) -> Result<Option<&'k str>, TokenRefusal> {
         let id = self.key_id();
         if id.is_some_and(|id| !keys.has(id)) {
             return Err(TokenRefusal::UnknownKey);
@@ -108,10 +114,10 @@ impl<'a> Unverified<'a> {
                 None => TokenRefusal::UnknownKey,
             });
         }
-        match fitting.any(|key| key.verify_sig(self.signed, &self.signature).is_ok()) {
-            true => Ok(()),
-            false => Err(TokenRefusal::SignatureInvalid),
-        }
+        fitting
+            .find(|(_, key)| key.verify_sig(self.signed, &self.signature).is_ok())
+            .map(|(id, _)| id)
+            .ok_or(TokenRefusal::SignatureInvalid)
     }
 }
 

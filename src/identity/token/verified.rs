@@ -4,6 +4,7 @@ use std::fmt;
 
 use aws_lc_rs::digest;
 use postern_policy::attributes::Attributes;
+use postern_policy::check::value::CLOCK_SKEW;
 use postern_policy::id::ProviderId;
 use postern_policy::identity::Revocable;
 use postern_policy::model::{TokenAlgorithm, TokenForm, TokenIssuer};
@@ -13,6 +14,8 @@ use super::claims::{self, Binding, Registered};
 use super::{TokenRefusal, spiffe};
 use crate::time::Utc;
 
+/// Seconds of `clock_skew` that a policy may grant.
+const LARGEST_SKEW: u32 = CLOCK_SKEW.most();
 /// Bytes of a subject at most.
 const LONGEST_SUBJECT: usize = 255;
 
@@ -24,7 +27,7 @@ pub struct Verified {
     claims: Attributes,
 }
 
-/// What the header said.
+/// What the header said, and whose signature is good.
 pub(super) struct Origin {
     pub(super) algorithm: TokenAlgorithm,
     pub(super) key_id: Option<Box<str>>,
@@ -64,7 +67,7 @@ pub struct Assertion {
 pub struct OneTime {
     /// SHA-256 of the issuer and `jti`.
     pub id: [u8; 32],
-    /// When the token is invalid anyway; the mark may be forgotten a while later.
+    /// When the token is invalid under any policy; the mark may be forgotten a while later.
     pub until: Utc,
 }
 
@@ -74,7 +77,7 @@ impl Verified {
         self.claims.only("iss")
     }
 
-    /// `kid` of the header.
+    /// `kid` of the key that has signed it.
     pub fn key_id(&self) -> Option<&str> {
         self.origin.key_id.as_deref()
     }
@@ -150,7 +153,7 @@ impl Verified {
         self.check_required(issuer)?;
         let subject = self.check_subject(issuer)?;
         let key_bound = self.check_binding(certificate)?;
-        let once = self.one_time(issuer, authority, recheck_at)?;
+        let once = self.one_time(issuer, authority)?;
         Ok(Assertion {
             subject: subject.into(),
             ends: self.ends(issuer),
@@ -264,15 +267,12 @@ impl Verified {
         }
     }
 
-    pub(super) fn one_time(
-        &self,
-        issuer: &TokenIssuer,
-        authority: &str,
-        until: Utc,
-    ) -> Result<Option<OneTime>, TokenRefusal> {
+    /// The mark outlives whatever a later policy may still grant to the token: a longer `max_age`, the largest `clock_skew`.
+    pub(super) fn one_time(&self, issuer: &TokenIssuer, authority: &str) -> Result<Option<OneTime>, TokenRefusal> {
         if !issuer.one_time {
             return Ok(None);
         }
+        let until = later(self.expires(), LARGEST_SKEW);
         let token_id = self.token_id().filter(|id| !id.is_empty());
         let id = one_time_id(authority, token_id.ok_or(TokenRefusal::TokenIdMissing)?);
         Ok(Some(OneTime { id, until }))

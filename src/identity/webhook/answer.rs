@@ -112,7 +112,7 @@ struct Raw {
     allow: bool,
     identity: Option<String>,
     groups: Option<Vec<Box<str>>>,
-    attributes: Option<Pairs>,
+    attributes: Option<Listed>,
     ttl: Option<u32>,
     reason: Option<String>,
 }
@@ -130,19 +130,26 @@ fn allow(raw: Raw) -> Result<Verdict, AnswerFault> {
     for group in &groups {
         check_name(group, "group")?;
     }
-    let Pairs(pairs) = raw.attributes.unwrap_or_default();
-    if pairs.len() > MAX_VALUES {
-        return Err(AnswerFault::TooMany("attributes"));
-    }
-    for (name, _) in &pairs {
-        check_name(name, "attribute")?;
-    }
     Ok(Verdict::Allow {
         subject: subject.into(),
         groups: groups.into(),
-        attributes: pairs.into_iter().collect(),
+        attributes: attributes(raw.attributes.unwrap_or_default())?,
         ttl: raw.ttl.map(seconds),
     })
+}
+
+/// A name stands beside each of its values: only behind the bounds.
+fn attributes(Listed(listed): Listed) -> Result<Attributes, AnswerFault> {
+    if listed.iter().map(|(_, values)| values.len()).sum::<usize>() > MAX_VALUES {
+        return Err(AnswerFault::TooMany("attributes"));
+    }
+    for (name, _) in &listed {
+        check_name(name, "attribute")?;
+    }
+    let pairs = listed
+        .into_iter()
+        .flat_map(|(name, values)| values.into_iter().map(move |value| (name.clone(), value)));
+    Ok(pairs.collect())
 }
 
 fn deny(raw: Raw) -> Result<Verdict, AnswerFault> {
@@ -193,33 +200,33 @@ fn seconds(ttl: u32) -> Duration {
 
 /// Attributes in the order in which they came. A name that comes twice is refused: readers would differ on what it means.
 #[derive(Default)]
-struct Pairs(Vec<(Box<str>, Box<str>)>);
+struct Listed(Vec<(Box<str>, Vec<Box<str>>)>);
 
-impl<'de> Deserialize<'de> for Pairs {
+impl<'de> Deserialize<'de> for Listed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PairsVisitor)
+        deserializer.deserialize_map(ListedVisitor)
     }
 }
 
-struct PairsVisitor;
+struct ListedVisitor;
 
-impl<'de> Visitor<'de> for PairsVisitor {
-    type Value = Pairs;
+impl<'de> Visitor<'de> for ListedVisitor {
+    type Value = Listed;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of attributes")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Listed, A::Error> {
         let mut seen = std::collections::HashSet::new();
-        let mut pairs = Vec::new();
+        let mut listed = Vec::new();
         while let Some((name, Values(values))) = map.next_entry::<Box<str>, Values>()? {
             if !seen.insert(name.clone()) {
                 return Err(de::Error::custom("an attribute comes twice"));
             }
-            pairs.extend(values.into_iter().map(|value| (name.clone(), value)));
+            listed.push((name, values));
         }
-        Ok(Pairs(pairs))
+        Ok(Listed(listed))
     }
 }
 
@@ -393,6 +400,12 @@ mod tests {
             let values = vec!["\"v\""; count].join(",");
             format!(r#"{{"allow":true,"identity":"a","attributes":{{"x":[{values}]}}}}"#)
         };
+        let named = |name: String| format!(r#"{{"allow":true,"identity":"a","attributes":{{"{name}":[]}}}}"#);
+        assert!(read(named("a".repeat(255)).as_bytes()).is_ok());
+        assert_eq!(
+            read(named("a".repeat(256)).as_bytes()),
+            Err(AnswerFault::Name("attribute"))
+        );
         assert!(read(valued(1024).as_bytes()).is_ok());
         assert_eq!(read(valued(1025).as_bytes()), Err(AnswerFault::TooMany("attributes")));
     }

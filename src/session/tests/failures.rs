@@ -87,6 +87,21 @@ fn a_network_that_goes_on_is_asked_for_nothing_whatever_the_name() {
     }
 }
 
+/// Connections that were opened before it was too many are no way round.
+#[test]
+fn who_was_asked_before_is_not_heard_behind_it() {
+    let failures = Arc::new(failures(true));
+    let mut world = World::new(&model());
+    world.failures = failures.clone();
+    let mut early = Conversation::new(world, usize::MAX, TlsMode::Off);
+    early.client(&startup(&[("user", "alice"), ("database", "app")]));
+    assert!(early.to_client.starts_with(b"R"), "it is asked");
+    fail(&failures, 101, "alice");
+    prove(&mut early, PASSWORD);
+    assert!(refused(&early) && early.closed);
+    assert_eq!(early.attempts[0].reason, Reason::TooManyFailures);
+}
+
 #[test]
 fn a_good_login_is_not_delayed_and_clears_nothing() {
     let failures = Arc::new(failures(true));

@@ -3,6 +3,7 @@
 mod chaos;
 mod conversation;
 mod driven;
+mod expiry;
 mod failures;
 mod login;
 mod proofs;

@@ -346,6 +346,28 @@ fn a_revoked_token_is_refused_by_any_of_its_names() {
 }
 
 #[test]
+fn a_revoked_key_stays_revoked_for_tokens_that_do_not_name_it() {
+    let mint = mint();
+    let token = mint.token_under(&json!({"alg": "EdDSA"}), &claims());
+    for method in METHODS {
+        let mut model = token_model(method);
+        let attempting = Attempting::new(&model, None).show(&token);
+        let assertion = attempting.attempt().assertion.clone().expect("whose it was");
+        assert_eq!(
+            assertion.key_id.as_ref().and_then(|id| id.as_text().ok()),
+            Some("key-1")
+        );
+        let revocation = Revocation {
+            provider: "corp".into(),
+            key_ids: ["key-1".to_owned()].into(),
+            ..Revocation::default()
+        };
+        model.revocations.insert("leaked".into(), revocation);
+        refused(&model, None, &token, Reason::TokenRevoked);
+    }
+}
+
+#[test]
 fn a_bound_token_needs_its_certificate() {
     let token = mint().token(claims_with("cnf", json!({"x5t#S256": thumbprint(b"card")})));
     for method in METHODS {
@@ -673,6 +695,8 @@ fn the_time_of_a_refusal_tells_nothing() {
         ] {
             let mut attempting = Attempting::new(&model, None);
             attempting.conversation.to_client.clear();
+            // It counts from the proof: whoever takes his time sees no more of it.
+            attempting.conversation.time(1_000);
             let mut attempting = attempting.show(&token);
             assert!(attempting.conversation.to_client.is_empty(), "it was told early");
             attempting.conversation.time(249);

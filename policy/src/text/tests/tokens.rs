@@ -236,6 +236,12 @@ fn what_grants_look_at() {
             "\"{clam.tenant}\"",
             "nothing stands for `{clam.tenant}`",
         ),
+        ("\"{claim.tenant}\"", "\"{claim.org}-{claim.tenant}\"", "has 2 places"),
+        (
+            "tenant = \"{claim.tenant}\"",
+            "tenant = \"{claim.tenant}\"\nconnect_database = \"{claim.org}_{subject}\"",
+            "has 2 places",
+        ),
         ("tenant = \"acme\"\n", "", "no cluster has a `tenant`"),
         (
             "tenant = \"{claim.tenant}\"",

@@ -171,6 +171,7 @@ fn answers_are_kept_as_long_as_they_say() {
     let (site, server) = asking(
         |seen| {
             Reply::ok(match &seen.body {
+                body if body.contains("yes for now") => r#"{"allow":true,"identity":"y"}"#,
                 body if body.contains("no ttl") => r#"{"allow":false,"reason":"n"}"#,
                 body if body.contains("deny") => r#"{"allow":false,"reason":"d","ttl":60}"#,
                 body if body.contains("zero") => r#"{"allow":true,"identity":"z","ttl":0}"#,
@@ -179,7 +180,7 @@ fn answers_are_kept_as_long_as_they_say() {
         },
         |_| (),
     );
-    for (user, requests) in [("al", 1), ("deny", 1), ("no ttl", 3), ("zero", 3)] {
+    for (user, requests) in [("al", 1), ("deny", 1), ("yes for now", 3), ("no ttl", 3), ("zero", 3)] {
         let before = server.seen().len();
         let answers: Vec<Answer> = (0..3).map(|_| answer(&site, "hook", user)).collect();
         assert!(

@@ -358,7 +358,18 @@ fn a_token_that_counts_once_has_a_mark() {
     };
     let once = |id: &str, issuer: &TokenIssuer| judged(claims_with("jti", json!(id)), issuer).unwrap().once.unwrap();
     let mark = once("a", &issuer);
-    assert_eq!(mark.until, at(605));
+    assert_eq!(mark.until, at(900));
+    let aged = TokenIssuer {
+        max_age: Some(1),
+        ..issuer.clone()
+    };
+    let young = json!({"jti": "a", "iat": NOW.seconds()});
+    let mut of_now = claims();
+    of_now
+        .as_object_mut()
+        .unwrap()
+        .extend(young.as_object().unwrap().clone());
+    assert_eq!(judged(of_now, &aged).unwrap().once.unwrap(), mark);
     let input = [&19_u64.to_be_bytes()[..], ISSUER.as_bytes(), b"a"].concat();
     assert_eq!(mark.id, sha256(&input));
     assert_eq!(mark, once("a", &issuer));

@@ -141,6 +141,17 @@ fn a_flat_list_is_as_long_as_the_claims() {
         pairs,
         [("a", "1"), ("a", "2"), ("a.b", "true"), ("a.b", "x"), ("d.e", "-1.5")]
     );
+    for ambiguous in [
+        json!({"a": {"b": 1}, "a.b": 2}),
+        json!({"a": {"c": 1}, "a.b": 2}),
+        json!({"a": [{"b": 1}], "a.b": 2}),
+        json!({"x": [{"a.b": {"d": 1}, "a.b.c": 2}]}),
+    ] {
+        let refused = claims::flatten(ambiguous.as_object().unwrap().clone());
+        assert_eq!(refused, Err(TokenRefusal::Malformed), "{ambiguous}");
+    }
+    let plain = json!({"https://example.org/tenant": "acme", "a": 1, "a.b": 2, "x": {"a.b": 3}});
+    assert!(claims::flatten(plain.as_object().unwrap().clone()).is_ok());
     let deep = (0..40).fold(json!(1), |inner, _| json!({ "a": inner }));
     let refused = claims::flatten(deep.as_object().unwrap().clone());
     assert_eq!(refused, Err(TokenRefusal::TooManyClaims));
