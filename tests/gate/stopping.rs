@@ -53,6 +53,34 @@ fn sigterm_drains_and_the_record_ends_well() {
     verify(&gate);
 }
 
+/// tokio-postgres sends a Sync behind Execute, which the server ignores if a COPY begins with that, and one behind the data: a
+/// session that waited for both answers would never be without work.
+#[tokio::test]
+async fn a_copy_that_is_over_holds_up_no_drain() {
+    let mut gate = Gate::with(Server::of_version(18).database(), "drain_deadline = \"60s\"");
+    let connection = gate.plain("alice").and_password().to_string();
+    let (client, driver) = tokio_postgres::connect(&connection, tokio_postgres::NoTls)
+        .await
+        .expect("let in");
+    let driver = tokio::spawn(driver);
+    client
+        .batch_execute("create temp table t (x int)")
+        .await
+        .expect("a table");
+    let sink = client.copy_in::<_, &'static [u8]>("copy t from stdin").await;
+    let mut sink = std::pin::pin!(sink.expect("a COPY"));
+    assert_eq!(sink.as_mut().finish().await.expect("its end"), 0);
+    let told = Instant::now();
+    let status = tokio::task::spawn_blocking(move || (gate.stop(), gate))
+        .await
+        .expect("it stops");
+    assert!(status.0.success(), "{}", status.0);
+    assert!(told.elapsed() < Duration::from_secs(30), "it waited for its deadline");
+    assert!(driver.await.expect("it ends").is_err(), "57P01");
+    let end = status.1.record.events("end").pop().expect("an end");
+    assert_eq!(at(&end, "how"), "drain", "{end}");
+}
+
 /// A query that runs, a transaction that waits for its client, a client that takes nothing, and one in the middle of its
 /// login: the first signal leaves them be, the second tells each that can still hear.
 #[test]
