@@ -6,7 +6,7 @@ use super::syntax::{name_pattern, network};
 use super::table::{Table, kind, word};
 use super::{Span, claims, hours};
 use crate::check::{Why, value};
-use crate::model::{ClusterChoice, Conditions, Deny, Grant, Limits, NamePattern, RequiredProofs, Subjects};
+use crate::model::{ClusterChoice, Conditions, Deny, Grant, Limits, NamePattern, OnExpiry, RequiredProofs, Subjects};
 use crate::template::Template;
 use crate::words::Word;
 
@@ -34,6 +34,12 @@ pub(super) fn read(mut table: Table<'_>) -> Grant {
             .or(Some(EXPIRY_NOTICE)),
         settings: read_settings(&mut table),
     };
+    if grant.on_expiry == OnExpiry::Ignore {
+        table.without_effect(
+            "expiry_notice",
+            "with `on_expiry = \"ignore\"` the proof's end ends nothing",
+        );
+    }
     table.finish();
     grant
 }

@@ -190,6 +190,14 @@ impl<'t> Table<'t> {
         self.fault("", self.header.clone(), why);
     }
 
+    /// What stands at `key` means nothing beside the rest: whoever wrote it thinks that it does.
+    pub fn without_effect(&mut self, key: &'static str, because: &str) {
+        if let Some(value) = self.entry(key) {
+            let why = Why::new(format!("`{key}` has no effect here: {because}"));
+            self.fault(key, value.span(), why.help("leave it out"));
+        }
+    }
+
     pub fn spoil(&self, key: &'static str) {
         self.findings.spoil(self.object, self.within.unwrap_or(key));
     }

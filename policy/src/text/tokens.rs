@@ -36,6 +36,8 @@ pub(super) fn read_jwt_svid(mut table: Table<'_>, files: &dyn ReferencedFiles) -
     let form = TokenForm::JwtSvid {
         trust_domains: table.strings("trust_domains").unwrap_or_default(),
     };
+    table.without_effect("subject_claim", "the subject of a JWT-SVID is its SPIFFE ID, in `sub`");
+    table.without_effect("scope", "nobody is sent to a trust domain for a token");
     read(table, form, files)
 }
 
@@ -98,6 +100,14 @@ fn read_keys(table: &mut Table<'_>, files: &dyn ReferencedFiles) -> KeySource {
     }
     if table.has("jwks_file") && file.is_none() {
         table.spoil("jwks_file");
+    }
+    if table.has("jwks_file") {
+        for key in ["roots", "refresh", "keys_max_age"] {
+            table.without_effect(
+                key,
+                "the keys of `jwks_file` are a part of the policy, and nothing is fetched",
+            );
+        }
     }
     match (file, url) {
         (Some(jwks), _) => KeySource::Inline(jwks),

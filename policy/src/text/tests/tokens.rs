@@ -278,6 +278,24 @@ fn what_grants_look_at() {
 }
 
 #[test]
+fn what_would_have_no_effect_is_told() {
+    let (file, domains) = ("jwks_file = \"keys.json\"", "trust_domains = [\"mesh\"]");
+    for (beside, line) in [
+        (file, "refresh = \"10m\""),
+        (file, "keys_max_age = \"2d\""),
+        (domains, "subject_claim = \"sub\""),
+        (domains, "scope = \"openid\""),
+    ] {
+        check(&[(beside, &format!("{beside}\n{line}"), "has no effect here")]);
+    }
+    let told = faults(file, &format!("{file}\nroots = []"));
+    assert!(told[0].contains("`roots` has no effect here"), "{told:#?}");
+    let claims = "claims = { plan = \"gold\" }";
+    let notice = format!("{claims}\non_expiry = \"ignore\"\nexpiry_notice = \"1m\"");
+    check(&[(claims, &notice, "`expiry_notice` has no effect here")]);
+}
+
+#[test]
 fn numbers_of_providers_and_grants_have_bounds() {
     let issuer = "issuer = \"https://login.example.org\"";
     for (key, bad) in [
