@@ -186,7 +186,7 @@ fn keys_plan(source: Source, issuer: &TokenIssuer, trust: &mut Trust) -> Result<
         refresh: Duration::from_secs(u64::from(issuer.refresh)),
         keys_max_age: Duration::from_secs(u64::from(issuer.keys_max_age)),
         tls: trust.of(&issuer.roots)?,
-        origin: KeyOrigin::of(&issuer),
+        origin: KeyOrigin::of(issuer),
     })
 }
 
