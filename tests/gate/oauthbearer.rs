@@ -86,8 +86,9 @@ fn no_token_and_a_wrong_one_hear_where_to_get_one() {
         client.say(DUMMY);
         client.hears(&error);
         client.hears_nothing_more();
-        let attempt = world.gate.record.attempt_with("outcome", outcome);
-        assert_eq!(at(&attempt, "rule"), "oauth", "{attempt}");
+        world.gate.record.attempt_where(outcome, |attempt| {
+            at(attempt, "outcome") == outcome && at(attempt, "rule") == "oauth"
+        });
     }
 }
 
