@@ -1,9 +1,9 @@
 //! OpenSSL's command: certificates of every kind, and servers to talk to.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// The command itself; Debian has it in `openssl`.
 pub fn openssl() -> Command {
@@ -158,39 +158,46 @@ impl Identity {
 pub struct Server {
     process: Child,
     address: SocketAddr,
+    /// Where it may go on writing.
+    _said: BufReader<ChildStdout>,
 }
 
 impl Server {
+    /// On a port that was free a moment ago, since s_server cannot be asked which one it took: where another has taken it
+    /// meanwhile, on the next.
     pub fn start(identity: &Identity, options: &[&str]) -> Self {
-        // A port that was free a moment ago; s_server cannot be asked which one it took.
+        let mut tries = std::iter::repeat_with(|| Self::try_start(identity, options)).take(5);
+        tries.find_map(|server| server).expect("s_server listens")
+    }
+
+    /// It says when it listens. To try whether somebody answers would tell nothing of who does.
+    fn try_start(identity: &Identity, options: &[&str]) -> Option<Self> {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let process = openssl()
+        let mut process = openssl()
             .args(["s_server", "-accept", &address.to_string(), "-alpn", "postgresql"])
             .args(["-cert", &identity.certificate_path(), "-key", &identity.key_path()])
             .args(options)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let server = Self { process, address };
-        server.wait_until_it_listens();
-        server
+        let mut said = BufReader::new(process.stdout.take().unwrap());
+        let listens = said
+            .by_ref()
+            .lines()
+            .map_while(Result::ok)
+            .any(|line| line.starts_with("ACCEPT"));
+        let server = Self {
+            process,
+            address,
+            _said: said,
+        };
+        listens.then_some(server)
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// It takes one connection after the other, so this probe is over before the test's own.
-    fn wait_until_it_listens(&self) {
-        for _ in 0..200 {
-            if TcpStream::connect(self.address).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(25));
-        }
-        panic!("s_server does not listen on {}", self.address);
     }
 }
 
