@@ -263,6 +263,9 @@ impl fmt::Display for Shown {
 }
 
 #[cfg(test)]
+mod driven;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
