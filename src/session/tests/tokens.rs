@@ -10,11 +10,10 @@ use postern_policy::model::{
 use serde_json::{Value, json};
 
 use super::conversation::*;
-use crate::audit::{Attempt, EndReason, Outcome, Reason, TlsFacts, TlsVersion, TokenProof};
+use crate::audit::{Attempt, Outcome, Reason, TlsFacts, TlsVersion, TokenProof};
 use crate::identity::token::MAX_TOKEN;
 use crate::identity::token::testing::{ISSUER, Mint, NOW, claims, claims_with, oidc};
-use crate::session::{ClientTls, Expiry, Passage, TlsMode};
-use crate::time::Utc;
+use crate::session::{ClientTls, TlsMode};
 use crate::wire::authentication::{self, SaslInitialResponse};
 use rustls_pki_types::CertificateDer;
 
@@ -57,11 +56,11 @@ fn subject(pattern: &str) -> IdentityKey {
 }
 
 /// The same key for the whole process: the policy has its public half.
-fn mint() -> Mint {
+pub fn mint() -> Mint {
     Mint::fixed("key-1")
 }
 
-fn issuer(model: &mut Model) -> &mut postern_policy::model::TokenIssuer {
+pub fn issuer(model: &mut Model) -> &mut postern_policy::model::TokenIssuer {
     match model.providers.get_mut("corp") {
         Some(Provider::Tokens(issuer)) => issuer,
         _ => panic!("the token issuer"),
@@ -179,7 +178,7 @@ fn refused(model: &Model, certificate: Option<&[u8]>, token: &str, reason: Reaso
 
 const METHODS: [Method; 2] = [Method::Token, Method::OauthBearer];
 
-fn seconds(offset: i64) -> Value {
+pub fn seconds(offset: i64) -> Value {
     json!(NOW.0 / 1_000_000 + offset)
 }
 
@@ -712,49 +711,6 @@ fn the_time_of_a_refusal_tells_nothing() {
         attempting.conversation.drain();
         assert_eq!(attempting.attempt().reason, Reason::TokenMalformed);
     }
-}
-
-/// A session of a token that expires so many seconds from now, of an issuer with half a minute of clock skew.
-fn session_of(model: &Model, expires: i64) -> Box<Passage> {
-    let token = mint().token(claims_with("exp", seconds(expires)));
-    let Attempting { mut conversation, .. } = Attempting::new(model, None).show(&token);
-    conversation.connected();
-    conversation.server(&server_greeting());
-    conversation.passage.expect("a session")
-}
-
-fn with_skew(clock_skew: u32) -> Model {
-    let mut model = token_model(Method::Token);
-    issuer(&mut model).clock_skew = clock_skew;
-    model.grants.get_mut("alice-app").expect("the grant").expiry_notice = Some(10);
-    model
-}
-
-fn at(seconds: i64) -> Utc {
-    Utc(NOW.0 + seconds * 1_000_000)
-}
-
-/// Whoever is let in behind `exp`, since clocks differ, is not put out at once: the same moment ends both.
-#[test]
-fn a_token_that_lets_in_late_ends_its_session_as_late() {
-    let model = with_skew(30);
-    let mut standing = session_of(&model, -10).standing;
-    assert_eq!(standing.proof_ends(), Some(at(20)));
-    let policy = in_force(&model, 1);
-    assert_eq!(standing.recheck(&policy, Utc(at(20).0 - 1)), Ok(()));
-    assert_eq!(standing.expiry(Utc(at(10).0 - 1)), None);
-    assert_eq!(standing.expiry(at(10)), Some(Expiry::Notice(at(20))));
-    assert_eq!(standing.recheck(&policy, at(20)), Err(EndReason::ProofExpired));
-}
-
-#[test]
-fn another_clock_skew_moves_the_end_of_a_session() {
-    let mut standing = session_of(&with_skew(30), 60).standing;
-    assert_eq!(standing.recheck(&in_force(&with_skew(5), 2), NOW), Ok(()));
-    assert_eq!(standing.proof_ends(), Some(at(65)));
-    let policy = in_force(&with_skew(0), 3);
-    assert_eq!(standing.recheck(&policy, Utc(at(60).0 - 1)), Ok(()));
-    assert_eq!(standing.recheck(&policy, at(60)), Err(EndReason::ProofExpired));
 }
 
 /// RFC 8705, section 3.1: base64url of the SHA-256 of the certificate.
