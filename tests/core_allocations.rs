@@ -20,7 +20,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use support::gate::Gate;
-use support::place::{text_of, wait_for};
+use support::place::text_of;
 use support::policy::password_of;
 use support::servers::Server;
 use support::stranger::{SSL_REQUEST, Stranger, request, startup};
@@ -180,10 +180,7 @@ fn reach_the_server_in_clear(gate: &Gate) {
     let roots = format!("roots = [{:?}]", gate.database.server.ca.display().to_string());
     let base = text_of(&gate.policy.directory.join("base.toml"));
     assert!(base.contains(&roots), "{base}");
-    gate.policy.drop_in("base", &base.replace(&roots, "tls = \"disable\""));
-    wait_for("the policy", Duration::from_secs(10), || {
-        (gate.record.events("policy.loaded").len() > 1).then_some(())
-    });
+    gate.takes(|gate| gate.policy.drop_in("base", &base.replace(&roots, "tls = \"disable\"")));
 }
 
 trait Stream: Read + Write + Send {}

@@ -1,13 +1,10 @@
 //! Errors arrive as PostgreSQL words them: every statement and every login of the tables below fails once through the
 //! gate and once straight at the server. Where the gate differs is a closed list, told in docs/protocol.md too.
 
-use std::time::Duration;
-
 use postern::identity::scram::verifier;
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
 use crate::support::gate::Gate;
-use crate::support::place::wait_for;
 use crate::support::policy::{grant, password_of};
 use crate::support::servers::{Database, Server};
 use crate::support::stranger::{Stranger, field, framed, startup};
@@ -299,13 +296,8 @@ fn introduce_namesake(gate: &Gate) {
     let name = gate.database.name.as_str();
     let verifier = verifier::format(&verifier::make(password_of(name).as_bytes(), &[7; 16], 4096));
     let namesake = format!("[identity.{name}]\nscram = \"{verifier}\"\n");
-    gate.policy.drop_in(
-        "namesake",
-        &(namesake + &grant("namesake", &[name], &gate.database, "")),
-    );
-    wait_for("the second load", Duration::from_secs(5), || {
-        (gate.record.events("policy.loaded").len() > 1).then_some(())
-    });
+    let introduced = namesake + &grant("namesake", &[name], &gate.database, "");
+    gate.takes(|gate| gate.policy.drop_in("namesake", &introduced));
 }
 
 /// Each on a session of its own.

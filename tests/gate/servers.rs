@@ -17,11 +17,7 @@ fn change_cluster(gate: &Gate, from: &str, to: &str) {
     }
     let base = text_of(&base);
     assert!(base.contains(from), "{base}");
-    let loads = gate.record.events("policy.loaded").len();
-    gate.policy.drop_in("base", &base.replace(from, to));
-    wait_for("the policy", Duration::from_secs(10), || {
-        (gate.record.events("policy.loaded").len() > loads).then_some(())
-    });
+    gate.takes(|gate| gate.policy.drop_in("base", &base.replace(from, to)));
 }
 
 #[test]

@@ -122,6 +122,8 @@ impl Gate {
             place,
         };
         gate.wait_until_ready();
+        // Written behind the first policy's line, so that whoever counts loads from here on counts those to come.
+        gate.record.wait_for_event("process.started");
         gate
     }
 
@@ -140,6 +142,16 @@ impl Gate {
     pub fn restart(&mut self) {
         self.process = Process::Child(start(&self.place));
         self.wait_until_ready();
+    }
+
+    /// Waits until the policy that `change` leaves behind is in force.
+    pub fn takes(&self, change: impl FnOnce(&Self)) {
+        let loads = || self.record.events("policy.loaded").len();
+        let before = loads();
+        change(self);
+        wait_for("the policy is in force", Duration::from_secs(10), || {
+            (loads() > before).then_some(())
+        });
     }
 
     pub fn log(&self) -> String {
