@@ -84,8 +84,11 @@ pub struct Explain {
     #[arg(long, value_name = "FILE")]
     pub token: Option<PathBuf>,
     /// The issuer's keys, a JWK Set, where the policy has a URL for them
-    #[arg(long, value_name = "FILE", requires = "token")]
+    #[arg(long, value_name = "FILE", requires = "token", conflicts_with = "fetch")]
     pub jwks: Option<PathBuf>,
+    /// Ask the issuer for its keys, over HTTPS and as the policy says
+    #[arg(long, requires = "token")]
+    pub fetch: bool,
     /// What the client proves beside its certificate and its token
     #[arg(long, value_enum)]
     pub proof: Vec<Proof>,
@@ -216,13 +219,11 @@ pub enum TokenCommand {
 ///
 /// The token is read from standard input or a file, never an argument: the list of processes is public. Its header and
 /// claims are shown, its signature is not, so that nothing printed is a token. The policy's own keys are used; keys that a
-/// provider publishes are given with --jwks. Without them claims and checks are shown as unproved, and the end is 65;
-/// it is 1 when anything speaks against the token.
+/// provider publishes are fetched with --fetch, or given with --jwks. Without them claims and checks are shown as unproved, and
+/// the end is 65; it is 1 when anything speaks against the token.
 #[derive(Debug, Args)]
-#[command(
-    after_long_help = "Examples:\n  postern token inspect policy/ --jwks keys.json < token\n  \
-                             postern token inspect policy/ --token token --user alice --database app"
-)]
+#[command(after_long_help = "Examples:\n  postern token inspect policy/ --fetch < token\n  \
+                             postern token inspect policy/ --token token --user alice --database app")]
 pub struct Inspect {
     /// The policy directory
     #[arg(value_name = "DIR")]
@@ -231,8 +232,11 @@ pub struct Inspect {
     #[arg(long, value_name = "FILE")]
     pub token: Option<PathBuf>,
     /// The issuer's keys, a JWK Set, where the policy has a URL for them
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "fetch")]
     pub jwks: Option<PathBuf>,
+    /// Ask the issuer for its keys, over HTTPS and as the policy says
+    #[arg(long)]
+    pub fetch: bool,
     /// The client's certificate chain, PEM, leaf first, where the token is bound to it or the rule asks for one
     #[arg(long, value_name = "FILE")]
     pub cert: Option<PathBuf>,

@@ -13,7 +13,7 @@ pub enum Exit {
     Usage,
     /// The configuration, the policy or an input file is missing or invalid.
     BadInput,
-    /// A server could not be reached or logged in to.
+    /// A server could not be reached or logged in to, or a provider gave no keys.
     Unavailable,
     /// The ring cannot be made here; the code says why.
     Ring(u8),
@@ -54,7 +54,7 @@ Exit codes:
    1  faults found, or a provider fails; the answer of `explain` is no
   64  the command line cannot be understood
   65  configuration, policy or input missing or invalid
-  69  a server could not be reached or logged in to
+  69  a server could not be reached or logged in to, or a provider gave no keys
   70-78  io_uring cannot be used here:
       70 kernel too old       71 switched off by sysctl     72 forbidden (seccomp)
       73 not in this kernel   74 RLIMIT_MEMLOCK too low     75 RLIMIT_NOFILE too low

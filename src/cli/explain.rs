@@ -11,7 +11,7 @@ use postern_policy::explain::{Asserted, Decision, Explanation, Inquiry, Presente
 use super::arguments::{Explain, From, Proof, Replication};
 use super::certificate::Certificate;
 use super::policy;
-use super::shown_token::{self, Judged};
+use super::shown_token::{self, Failure, Judged, Keys};
 use super::{Exit, Terminal, say};
 use crate::control::clock::utc_now;
 use crate::in_force::InForce;
@@ -20,7 +20,7 @@ use crate::time::Utc;
 pub fn run(arguments: &Explain, input: &mut dyn Read, terminal: &mut Terminal<'_>) -> Exit {
     let explanation = match explained(arguments, input) {
         Ok(explanation) => explanation,
-        Err(text) => return say(terminal.err, Exit::BadInput, format_args!("{text}")),
+        Err(Failure { exit, words }) => return say(terminal.err, exit, format_args!("{words}")),
     };
     let exit = match explanation.decision {
         Decision::Permitted { .. } => Exit::Ok,
@@ -29,7 +29,7 @@ pub fn run(arguments: &Explain, input: &mut dyn Read, terminal: &mut Terminal<'_
     say(terminal.out, exit, format_args!("{explanation}"))
 }
 
-fn explained(arguments: &Explain, input: &mut dyn Read) -> Result<Explanation, String> {
+fn explained(arguments: &Explain, input: &mut dyn Read) -> Result<Explanation, Failure> {
     let in_force = policy::in_force(&arguments.directory)?;
     let now = arguments.at.map_or_else(utc_now, |moment| moment.0);
     let certificate = match &arguments.cert {
@@ -50,15 +50,15 @@ fn judged_token(
     in_force: &InForce,
     now: Utc,
     certificate: Option<&Certificate>,
-) -> Result<Option<Judged>, String> {
+) -> Result<Option<Judged>, Failure> {
     let Some(path) = &arguments.token else {
         return Ok(None);
     };
     let token = shown_token::read(Some(path), input)?;
-    let examined = shown_token::examine(&token, in_force, arguments.jwks.as_deref())?;
+    let examined = shown_token::examine(&token, in_force, Keys::of(arguments.jwks.as_deref(), arguments.fetch))?;
     let fingerprint = certificate.and_then(Certificate::fingerprint).copied();
     match examined.judge(in_force, now, fingerprint) {
-        Judged::Unchecked(remedy) => Err(format!("the signature of the token was not checked: {remedy}")),
+        Judged::Unchecked(remedy) => Err(format!("the signature of the token was not checked: {remedy}").into()),
         judged => Ok(Some(judged)),
     }
 }

@@ -10,6 +10,8 @@ use postern_policy::id::ProviderId;
 use postern_policy::model::{KeySource, TokenForm};
 use zeroize::Zeroizing;
 
+use super::Exit;
+use crate::control::fetch;
 use crate::identity::token::{Examined, KeySet, KnownIssuer, MAX_TOKEN, Signature, TokenRefusal, Unverified};
 use crate::in_force::InForce;
 use crate::session::{self, Meaning, reason_name};
@@ -43,19 +45,78 @@ pub enum ShownToken<'p> {
     Known(&'p KnownIssuer, Box<Examined>, Option<Arc<KeySet>>),
 }
 
-/// Looks at it with the keys in the file `jwks`, or else with those of the policy. Keys that nobody has are no error: what
-/// can be said without them is said.
+/// Where keys come from that do not stand in the policy.
+#[derive(Clone, Copy)]
+pub enum Keys<'a> {
+    /// Nowhere: what can be said without them is said.
+    OfPolicyOnly,
+    /// For whatever provider, and before those of the policy.
+    File(&'a Path),
+    /// From the provider that the token names, where and as the policy says.
+    Fetched,
+}
+
+impl<'a> Keys<'a> {
+    pub fn of(jwks: Option<&'a Path>, fetch: bool) -> Self {
+        match (jwks, fetch) {
+            (Some(path), _) => Self::File(path),
+            (None, true) => Self::Fetched,
+            (None, false) => Self::OfPolicyOnly,
+        }
+    }
+
+    fn given(self) -> Result<Option<Arc<KeySet>>, Failure> {
+        match self {
+            Self::File(path) => Ok(Some(read_keys(path)?)),
+            Self::OfPolicyOnly | Self::Fetched => Ok(None),
+        }
+    }
+
+    fn for_issuer(self, known: &KnownIssuer) -> Result<Option<Arc<KeySet>>, Failure> {
+        match (&known.inline, self) {
+            (Some(keys), _) => Ok(Some(keys.clone())),
+            (None, Self::Fetched) => fetch::issuer_keys(&known.name, &known.rules)
+                .map(Some)
+                .map_err(|why| Failure {
+                    exit: Exit::Unavailable,
+                    words: format!("provider {}: its keys cannot be fetched: {why}", known.name),
+                }),
+            (None, Self::OfPolicyOnly | Self::File(_)) => Ok(None),
+        }
+    }
+}
+
+/// Why nothing is said of a token, and how the command ends.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    pub words: String,
+}
+
+impl From<String> for Failure {
+    fn from(words: String) -> Self {
+        Self {
+            exit: Exit::BadInput,
+            words,
+        }
+    }
+}
+
+/// Looks at it with the keys of `keys`, or else with those of the policy.
 ///
 /// # Errors
-/// The file cannot be used.
-pub fn examine<'p>(token: &[u8], in_force: &'p InForce, jwks: Option<&Path>) -> Result<ShownToken<'p>, String> {
-    let given = jwks.map(read_keys).transpose()?;
+/// The file cannot be used, or the provider gives no keys.
+pub fn examine<'p>(token: &[u8], in_force: &'p InForce, keys: Keys<'_>) -> Result<ShownToken<'p>, Failure> {
+    let given = keys.given()?;
     let unverified = match Unverified::parse(token) {
         Ok(unverified) => unverified,
         Err(refusal) => return Ok(ShownToken::Unreadable(refusal)),
     };
     let known = in_force.issuers.claimed_by(&unverified);
-    let keys = given.or_else(|| known?.inline.clone());
+    let keys = match (given, known) {
+        (None, Some(known)) => keys.for_issuer(known)?,
+        (given, _) => given,
+    };
     let with = known.and_then(|known| Some((keys.as_deref()?, &known.rules)));
     let examined = Examined::of(unverified, with);
     Ok(match (examined, known) {
@@ -147,7 +208,7 @@ pub fn remedy(known: &KnownIssuer) -> String {
         (KeySource::Discovery | KeySource::Inline(_), _) => "not in the policy".to_owned(),
     };
     format!(
-        "the keys of provider {} are {place}; fetch them and give them with --jwks FILE",
+        "the keys of provider {} are {place}; have them fetched with --fetch, or give them with --jwks FILE",
         known.name
     )
 }

@@ -3,7 +3,7 @@
 //! - [`keeper`] is the one thread that reads files and publishes what it made of them; [`watch`] and [`pace`] tell it when.
 //! - [`workers`] answer what cores ask ([`messages`]): PBKDF2 once per salt ([`client_keys`]), latencies merged.
 //! - [`resolve`] looks names up. [`runtime`] is the control thread proper, monoio, with the admin pages ([`http`]).
-//! - [`providers`] is a second thread of that kind: it asks identity providers over HTTPS.
+//! - [`providers`] is a second thread of that kind: it asks identity providers over HTTPS. [`fetch`] is the same for a command.
 //! - Cores read [`Published`] without a lock and are told through their inboxes; they never wait for this room.
 
 mod background;
@@ -12,6 +12,7 @@ pub mod clock;
 pub mod credentials;
 pub mod debounce;
 pub mod directory;
+pub mod fetch;
 pub mod http;
 pub mod keeper;
 pub mod latency;

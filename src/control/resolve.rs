@@ -5,14 +5,16 @@
 //! one comes, since a name server that is down must not take the clusters with it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use crate::metrics::{ControlMetrics, WorkResult};
+use super::providers::Want;
+use crate::metrics::{ControlMetrics, Metrics, WorkResult};
 
 /// How long an answer counts as fresh.
 pub const REFRESH: Duration = Duration::from_secs(30);
@@ -194,8 +196,29 @@ impl Wanted {
     }
 }
 
-/// The resolver's thread: until nobody can wish any more.
-pub fn serve(mut resolver: Resolver, wishes: &Receiver<Wish>, metrics: &ControlMetrics) {
+/// Starts the resolver's thread, which ends when nobody can wish any more.
+pub fn start(resolver: Resolver, metrics: Arc<Metrics>) -> io::Result<Sender<Wish>> {
+    let (sender, wishes) = channel();
+    let work = move || serve(resolver, &wishes, &metrics.control);
+    std::thread::Builder::new().name("postern-names".into()).spawn(work)?;
+    Ok(sender)
+}
+
+/// How the providers' runtime says whose addresses it wants.
+pub fn for_providers(wishes: Sender<Wish>) -> Want {
+    Box::new(move |hosts| {
+        let wish = Wish {
+            of: Wisher::Providers,
+            hosts,
+            done: None,
+        };
+        if wishes.send(wish).is_err() {
+            tracing::debug!("nobody resolves names any more");
+        }
+    })
+}
+
+fn serve(mut resolver: Resolver, wishes: &Receiver<Wish>, metrics: &ControlMetrics) {
     let mut wanted = Wanted::default();
     loop {
         let wait = resolver

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use super::messages::{Cores, Notice, Requests};
 use super::pages::Pages;
 use super::providers::{self, Pace, Providers, Told, Window};
 use super::published::Published;
-use super::resolve::{self, Addresses, Lookup, Resolver, Wish, Wisher, system_lookup};
+use super::resolve::{self, Addresses, Lookup, Resolver, Wish, system_lookup};
 use super::runtime::Runner;
 use super::watch::Watch;
 use super::workers::{self, Desk};
@@ -97,7 +97,8 @@ impl Control {
         let (cores, lifecycle) = (Arc::new(cores), Arc::new(Lifecycle::new(metrics.cores().len() as u16)));
         let published = Arc::new(publish(in_force, config.listeners.len()));
         let (jobs, todo) = channel();
-        let resolver = start_resolver(&published, lookup, metrics.clone())?;
+        let resolver = Resolver::new(published.addresses.clone(), lookup);
+        let resolver = resolve::start(resolver, metrics.clone())?;
         let providers = Arc::new(start_providers(&published, &cores, &resolver)?);
         let tools = Tools {
             directory: config.server.policy.clone(),
@@ -208,17 +209,9 @@ fn publish(in_force: InForce, listeners: usize) -> Published {
     }
 }
 
-fn start_resolver(published: &Published, lookup: Lookup, metrics: Arc<Metrics>) -> io::Result<Sender<Wish>> {
-    let (sender, wishes): (Sender<Wish>, Receiver<Wish>) = channel();
-    let resolver = Resolver::new(published.addresses.clone(), lookup);
-    let work = move || resolve::serve(resolver, &wishes, &metrics.control);
-    std::thread::Builder::new().name("postern-names".into()).spawn(work)?;
-    Ok(sender)
-}
-
 /// A core whose inbox is full does not hear the answer: what waits for it is refused by its own deadline.
 fn start_providers(published: &Published, cores: &Arc<Cores>, resolver: &Sender<Wish>) -> io::Result<Providers> {
-    let (cores, resolver) = (cores.clone(), resolver.clone());
+    let cores = cores.clone();
     Providers::start(providers::Setup {
         addresses: published.addresses.clone(),
         tell: Box::new(move |ticket, told| {
@@ -236,16 +229,7 @@ fn start_providers(published: &Published, cores: &Arc<Cores>, resolver: &Sender<
                 );
             }
         }),
-        want: Box::new(move |hosts| {
-            let wish = Wish {
-                of: Wisher::Providers,
-                hosts,
-                done: None,
-            };
-            if resolver.send(wish).is_err() {
-                tracing::debug!("nobody resolves names any more");
-            }
-        }),
+        want: resolve::for_providers(resolver.clone()),
         pace: Pace::default(),
     })
 }

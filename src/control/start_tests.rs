@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use super::super::directory;

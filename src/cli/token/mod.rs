@@ -14,7 +14,7 @@ use postern_policy::explain::{Inquiry, Presented, explain};
 
 use super::arguments::Inspect;
 use super::certificate::Certificate;
-use super::shown_token::{self, Judged};
+use super::shown_token::{self, Failure, Judged, Keys};
 use super::{Exit, Terminal, policy, say};
 use crate::control::clock::utc_now;
 use crate::in_force::InForce;
@@ -24,11 +24,11 @@ use report::Report;
 pub fn run(arguments: &Inspect, input: &mut dyn Read, terminal: &mut Terminal<'_>) -> Exit {
     match inspect(arguments, input) {
         Ok(report) => say(terminal.out, report.exit(), format_args!("{report}")),
-        Err(why) => say(terminal.err, Exit::BadInput, format_args!("{why}")),
+        Err(Failure { exit, words }) => say(terminal.err, exit, format_args!("{words}")),
     }
 }
 
-fn inspect(arguments: &Inspect, input: &mut dyn Read) -> Result<Report, String> {
+fn inspect(arguments: &Inspect, input: &mut dyn Read) -> Result<Report, Failure> {
     let in_force = policy::in_force(&arguments.directory)?;
     let now = arguments.at.map_or_else(utc_now, |moment| moment.0);
     let certificate = match &arguments.cert {
@@ -37,7 +37,7 @@ fn inspect(arguments: &Inspect, input: &mut dyn Read) -> Result<Report, String> 
     };
     let fingerprint = certificate.as_ref().and_then(Certificate::fingerprint).copied();
     let token = shown_token::read(arguments.token.as_deref(), input)?;
-    let shown = shown_token::examine(&token, &in_force, arguments.jwks.as_deref())?;
+    let shown = shown_token::examine(&token, &in_force, Keys::of(arguments.jwks.as_deref(), arguments.fetch))?;
     let mut report = Report::default();
     report.token(&shown, &in_force, now, fingerprint.as_ref());
     let judged = shown.judge(&in_force, now, fingerprint);

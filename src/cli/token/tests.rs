@@ -1,5 +1,6 @@
 //! What is said of tokens, and that it is what the gate says.
 
+use postern_issuer::{Algorithm, Certificate, Endpoint, Fault, Issuer, Key, Settings, Token};
 use serde_json::{Value, json};
 
 use super::super::tests::assert_golden;
@@ -261,4 +262,59 @@ fn a_token_comes_by_standard_input_too() {
         let line = format!("{}\r\n", token(claims()));
         assert_eq!(super::run(&arguments, &mut line.as_bytes(), &mut terminal), Exit::Ok);
     }
+}
+
+/// With the fetched keys' own provider on this machine. What the gate's room does with it is tested there.
+#[test]
+fn keys_are_fetched_from_the_provider() {
+    let issuer = Issuer::start(settings()).expect("an issuer");
+    let place = Place::with(&of_issuer(&issuer));
+    place.0.write_mode("root.pem", issuer.root_pem(), 0o644);
+    let claims = || issuer.claims("alice").valid(NOW.seconds().unsigned_abs(), 600);
+    let good = issuer.token(claims());
+    let (exit, said) = place.inspect(&good, &[RULES, &["--fetch"]].concat());
+    assert_eq!(exit, Exit::Ok, "{said}");
+    assert!(said.contains("the gate takes it for `alice`"), "{said}");
+    assert_eq!(place.explain(&good, &["--fetch"]).0, Exit::Ok);
+    let forged = Token::new(&Key::generate(Algorithm::EdDsa, "0"), claims()).text();
+    let (exit, said) = place.inspect(&forged, &["--fetch"]);
+    assert!(exit == Exit::Found && said.contains("token_unknown_key"), "{said}");
+}
+
+#[test]
+fn a_provider_that_gives_no_keys_is_told_of() {
+    let issuer = Issuer::start(settings()).expect("an issuer");
+    let place = Place::with(&of_issuer(&issuer));
+    let good = issuer.token(issuer.claims("alice"));
+    place.0.write_mode("root.pem", Certificate::generate().root, 0o644);
+    let failed = |why: &str| {
+        for (exit, said) in [place.inspect(&good, &["--fetch"]), place.explain(&good, &["--fetch"])] {
+            assert_eq!(exit, Exit::Unavailable, "{said}");
+            let words = format!("provider corp: its keys cannot be fetched: {}", issuer.url());
+            assert!(said.contains(&words) && said.contains(why), "{said}");
+        }
+    };
+    failed("invalid peer certificate");
+    place.0.write_mode("root.pem", issuer.root_pem(), 0o644);
+    issuer.set_fault(Endpoint::Jwks, Fault::Status(500));
+    failed("answered with status 500");
+    let (exit, said) = place.inspect(&token(claims()), &["--fetch"]);
+    assert!(
+        exit == Exit::Found && said.contains("token_issuer_unknown"),
+        "nobody is asked: {said}"
+    );
+}
+
+fn settings() -> Settings {
+    Settings {
+        certificate: Certificate::generate(),
+        ..Settings::new(([127, 0, 0, 1], 0).into(), "postern")
+    }
+}
+
+fn of_issuer(issuer: &Issuer) -> String {
+    let said = format!("issuer = \"{}\"", issuer.url());
+    let policy = POLICY.replace("issuer = \"https://idp.example\"", &said);
+    let policy = policy.replace("[\"EdDSA\"]", "[\"EdDSA\", \"ES256\", \"RS256\"]");
+    policy.replace("jwks_file = \"keys.json\"", "roots = [\"root.pem\"]")
 }
