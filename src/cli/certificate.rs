@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use postern_policy::explain::Presented;
 use postern_policy::identity::CertificateNames;
@@ -15,7 +16,7 @@ use crate::time::Utc;
 /// What the certificate shows. Whose it is, the explanation says.
 pub struct Certificate {
     fingerprint: Option<[u8; 32]>,
-    judged: Result<Box<Evidence>, CertificateRefusal>,
+    judged: Result<Arc<Evidence>, CertificateRefusal>,
 }
 
 impl Certificate {
@@ -75,10 +76,10 @@ fn all(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
 }
 
-fn judge(chain: &[CertificateDer<'_>], in_force: &InForce, now: Utc) -> Result<Box<Evidence>, CertificateRefusal> {
-    let evidence = examine(&in_force.trust, chain, now)?;
+fn judge(chain: &[CertificateDer<'_>], in_force: &InForce, now: Utc) -> Result<Arc<Evidence>, CertificateRefusal> {
+    let evidence = Arc::new(examine(&in_force.trust, chain, now)?);
     match resolve(&in_force.snapshot, evidence.clone()) {
-        Ok(_) | Err(CertificateRefusal::Unknown | CertificateRefusal::Ambiguous) => Ok(Box::new(evidence)),
+        Ok(_) | Err(CertificateRefusal::Unknown | CertificateRefusal::Ambiguous) => Ok(evidence),
         Err(refusal) => Err(refusal),
     }
 }

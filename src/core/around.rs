@@ -10,6 +10,7 @@ use postern_policy::view::{ClusterView, EndpointView};
 use crate::audit::{Name, ServerAddress};
 use crate::control::credentials::Credential;
 use crate::control::resolve::Addresses;
+use crate::identity::certificate;
 use crate::identity::token::cache::Cache;
 use crate::identity::token::{KeySet, KnownIssuer, OneTime, Verified};
 use crate::in_force::InForce;
@@ -36,6 +37,7 @@ pub(super) struct Around<'a> {
     pub interned: &'a mut Interned,
     pub shared_destinations: &'a mut Destinations,
     pub tokens: &'a mut Cache,
+    pub certificates: &'a mut certificate::Cache,
     pub admission: &'a mut Option<admission::Key>,
     pub destinations: &'a mut Arc<[Arc<Destination>]>,
     pub credential: &'a mut Option<Arc<Credential>>,
@@ -141,6 +143,10 @@ impl Surroundings for Around<'_> {
 
     fn remember_token(&mut self, hash: [u8; 32], keys: u64, policy: u64, verified: Arc<Verified>) {
         self.tokens.put(hash, keys, policy, verified);
+    }
+
+    fn certificates(&mut self) -> &mut certificate::Cache {
+        self.certificates
     }
 
     fn spend(&mut self, once: &OneTime) -> Spent {

@@ -212,13 +212,15 @@ impl Core {
             return;
         };
         match &mut connection.phase {
-            Phase::Relay(passage) if passage.ending().is_none() => match passage.standing.recheck(&in_force, utc) {
-                Ok(()) => {
-                    self.carry_out_expiry(index);
-                    self.schedule(index);
+            Phase::Relay(passage) if passage.ending().is_none() => {
+                match passage.standing.recheck(&in_force, &mut self.certificates, utc) {
+                    Ok(()) => {
+                        self.carry_out_expiry(index);
+                        self.schedule(index);
+                    }
+                    Err(why) => self.force_end(index, why),
                 }
-                Err(why) => self.force_end(index, why),
-            },
+            }
             Phase::Login(_) => self.gate(index, |gate, around| gate.handle_policy_changed(around)),
             Phase::Relay(_) | Phase::Errand(_) | Phase::Closing { .. } => {}
         }

@@ -167,6 +167,7 @@ impl Core {
             interned: &mut self.interned,
             shared_destinations: &mut self.destinations,
             tokens: &mut self.tokens,
+            certificates: &mut self.certificates,
             admission: &mut connection.admission,
             destinations: &mut login.destinations,
             credential: &mut login.credential,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::audit::{ServerAddress, SessionIds};
+use crate::identity::certificate;
 use crate::identity::token::cache::Cache;
 use crate::in_force::InForce;
 use crate::inbox::Inbox;
@@ -54,6 +55,8 @@ pub struct Core {
     pub(super) interned: Interned,
     /// Tokens whose signature was found good.
     pub(super) tokens: Cache,
+    /// Chains that an authority vouches for.
+    pub(super) certificates: certificate::Cache,
     pub(super) destinations: Destinations,
     /// When the drain must be over, once it has begun.
     pub(super) draining: Option<Mono>,

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use crate::audit::SessionIds;
 use crate::config::ListenerAddress;
+use crate::identity::certificate;
 use crate::identity::token::cache::Cache;
 use crate::metrics::Latencies;
 use crate::ring::{ListenError, Listener, Local, Ring, RingHandle, RingOptions, Slot, StartError, TurnError};
@@ -54,6 +55,8 @@ const SPARE_CONNECTIONS: u32 = super::places::SPARE + 192;
 
 /// Verified tokens that each core keeps, bytes: some four thousand of 2 KiB.
 const TOKENS: usize = 8 * 1024 * 1024;
+/// The same of chains of certificates: some eight thousand of one name each.
+const CERTIFICATES: usize = 8 * 1024 * 1024;
 
 /// Binds every listener, starts a thread for each core, and returns once all of them accept or one could not start.
 pub fn start(options: &CoreOptions, shared: &Arc<Shared>) -> Result<Started, StartFailed> {
@@ -201,6 +204,7 @@ fn make(
         latencies: Box::new(Latencies::default()),
         interned: super::interned::Interned::default(),
         tokens: Cache::new(TOKENS),
+        certificates: certificate::Cache::new(CERTIFICATES),
         destinations: super::destinations::Destinations::default(),
         draining: None,
         accepting: false,

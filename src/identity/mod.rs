@@ -13,6 +13,7 @@
 //! - an unknown name and a wrong password are the same conversation, byte for byte in length and in work.
 
 pub mod certificate;
+mod kept;
 pub mod oauthbearer;
 pub mod scram;
 pub mod token;

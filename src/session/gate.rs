@@ -1,4 +1,10 @@
 //! From the first byte to the permit: the client's half of the machine. [`entry`](super::entry) has the server's half.
+//!
+//! Here is what comes in from outside, for every stage, and the way to the StartupMessage; the proof is heard in [`proving`],
+//! what is not let in is told by [`refusing`].
+
+mod proving;
+mod refusing;
 
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -6,16 +12,14 @@ use std::fmt::Display;
 use postern_policy::model::Asked;
 use zeroize::Zeroizing;
 
-use crate::audit::{Outcome, PeerText, Reason, SessionId};
+use crate::audit::{Outcome, Reason, SessionId};
 use crate::identity::certificate::fingerprint;
 use crate::identity::scram;
 use crate::identity::webhook::Answer;
 use crate::time::Mono;
 use crate::wire::assemble::Assembler;
 use crate::wire::parameters::StartupParameters;
-use crate::wire::sqlstate::SqlState;
-use crate::wire::tag::frontend;
-use crate::wire::{WireError, authentication, backend};
+use crate::wire::{WireError, backend};
 
 use super::attempt::{ClientTls, Draft, Entrance};
 use super::denial::{Denial, Said};
@@ -23,10 +27,11 @@ use super::entry::Entry;
 use super::negotiation::{Negotiation, Next};
 use super::order::Order;
 use super::proof::{Claim, Shown};
-use super::scram::{self as scram_stage, SaslFinal, SaslInitial, SaslStep};
+use super::scram::{self as scram_stage, SaslFinal, SaslInitial};
 use super::surroundings::Surroundings;
-use super::token::{self, AwaitKeys, Failed, OauthDummy, OauthInitial, OauthStep, TokenStep};
+use super::token::{self, AwaitKeys, OauthDummy, OauthInitial};
 use super::webhook::AwaitAnswer;
+use refusing::Refusal;
 
 /// A connection that is trying to get in.
 pub struct Gate {
@@ -69,16 +74,6 @@ enum Stage {
     Cancelling,
     Finished,
 }
-
-/// What is told once it is time.
-enum Refusal {
-    Error(Outcome, Denial),
-    /// The JSON of a failed OAUTHBEARER first, and the error behind the client's answer to it.
-    Challenge(Vec<u8>, OauthDummy),
-}
-
-/// SASL messages are capped by the mechanism itself; the mechanism's name and two lengths come on top.
-const MAX_SASL_MESSAGE: u32 = scram::MAX_MESSAGE as u32 + 64;
 
 impl Gate {
     pub fn new(entrance: Entrance) -> Self {
@@ -434,140 +429,6 @@ impl Gate {
         })
     }
 
-    fn sasl_initial(
-        &mut self,
-        around: &mut dyn Surroundings,
-        stage: Box<SaslInitial>,
-        assembler: &mut Assembler,
-        input: &mut &[u8],
-    ) -> Result<Stage, Denial> {
-        let Some(body) = take_password_message(assembler, input, MAX_SASL_MESSAGE)? else {
-            return Ok(Stage::ExpectSaslInitial(stage));
-        };
-        self.hear_proof(around, &stage.claim)?;
-        Ok(match stage.answer(self, around, body)? {
-            SaslStep::Initial(stage) => Stage::ExpectSaslInitial(Box::new(stage)),
-            SaslStep::Final(stage) => Stage::ExpectSaslFinal(Box::new(stage)),
-        })
-    }
-
-    fn sasl_final(
-        &mut self,
-        around: &mut dyn Surroundings,
-        stage: Box<SaslFinal>,
-        assembler: &mut Assembler,
-        input: &mut &[u8],
-    ) -> Result<Stage, Denial> {
-        let Some(body) = take_password_message(assembler, input, MAX_SASL_MESSAGE)? else {
-            return Ok(Stage::ExpectSaslFinal(stage));
-        };
-        self.hear_proof(around, &stage.claim)?;
-        let (claim, proven) = stage.judge(self, body)?;
-        self.draft.proof_given(around.now());
-        self.enter(around, claim, Shown::Scram(proven))
-    }
-
-    fn password(
-        &mut self,
-        around: &mut dyn Surroundings,
-        claim: Box<Claim>,
-        assembler: &mut Assembler,
-        input: &mut &[u8],
-    ) -> Result<Stage, Denial> {
-        let Some(body) = take_password_message(assembler, input, token::MAX_MESSAGE)? else {
-            return Ok(Stage::ExpectPassword(claim));
-        };
-        self.hear_proof(around, &claim)?;
-        if claim.asks() == Asked::PasswordForWebhook {
-            let (stage, question) = AwaitAnswer::ask(*claim, self, body)?;
-            self.orders.push_back(Order::AskWebhook {
-                provider: stage.provider().clone(),
-                question,
-            });
-            return Ok(Stage::AwaitAnswer(Box::new(stage)));
-        }
-        let step = token::password(*claim, self, around, body)?;
-        self.token_step(around, step)
-    }
-
-    fn oauth_initial(
-        &mut self,
-        around: &mut dyn Surroundings,
-        stage: Box<OauthInitial>,
-        assembler: &mut Assembler,
-        input: &mut &[u8],
-    ) -> Result<Stage, Denial> {
-        let Some(body) = take_password_message(assembler, input, token::MAX_MESSAGE)? else {
-            return Ok(Stage::ExpectOauthInitial(stage));
-        };
-        self.hear_proof(around, &stage.claim)?;
-        match stage.answer(self, around, body)? {
-            OauthStep::Initial(stage) => Ok(Stage::ExpectOauthInitial(Box::new(stage))),
-            OauthStep::Token(step) => self.token_step(around, step),
-        }
-    }
-
-    fn oauth_dummy(
-        &mut self,
-        around: &mut dyn Surroundings,
-        stage: Box<OauthDummy>,
-        assembler: &mut Assembler,
-        input: &mut &[u8],
-    ) -> Result<Stage, Denial> {
-        let Some(body) = take_password_message(assembler, input, MAX_SASL_MESSAGE)? else {
-            return Ok(Stage::ExpectOauthDummy(stage));
-        };
-        let (outcome, denial) = stage.answered(body);
-        self.deny_as(around, outcome, &denial);
-        Ok(Stage::Finished)
-    }
-
-    fn token_step(&mut self, around: &mut dyn Surroundings, step: TokenStep) -> Result<Stage, Denial> {
-        match step {
-            TokenStep::Shown(claim, shown) => {
-                self.draft.proof_given(around.now());
-                let challenge = token::challenge(&claim);
-                // What is wrong with what the token says is answered as any token that is not good.
-                match (self.enter(around, claim, shown), challenge) {
-                    (Err(denial), Some(challenge)) if denial.is_about_the_token() => {
-                        let outcome = Outcome::Denied;
-                        Ok(self.refuse(around, Refusal::Challenge(challenge, OauthDummy { outcome, denial })))
-                    }
-                    (next, _) => next,
-                }
-            }
-            TokenStep::NeedKeys(stage, provider) => {
-                self.orders.push_back(Order::FetchKeys { provider });
-                Ok(Stage::AwaitKeys(Box::new(stage)))
-            }
-            TokenStep::Failed(failed) => Ok(self.failed(around, failed)),
-        }
-    }
-
-    fn failed(&mut self, around: &mut dyn Surroundings, failed: Failed) -> Stage {
-        let Failed {
-            outcome,
-            denial,
-            challenge,
-        } = failed;
-        let refusal = match challenge {
-            Some(json) => Refusal::Challenge(json, OauthDummy { outcome, denial }),
-            None => Refusal::Error(outcome, denial),
-        };
-        // A client that only asks where to get a token has shown nothing that time could tell of.
-        match outcome {
-            Outcome::Discovery => self.tell(around, refusal),
-            _ => self.refuse(around, refusal),
-        }
-    }
-
-    /// The proof is good: decide, count, record, and start on the server's side.
-    fn enter(&mut self, around: &mut dyn Surroundings, claim: Claim, shown: Shown) -> Result<Stage, Denial> {
-        let entry = claim.decide(self, around, shown)?;
-        self.deadline = entry.deadline();
-        Ok(Stage::Entering(Box::new(entry)))
-    }
-
     fn with_entry(
         &mut self,
         around: &mut dyn Surroundings,
@@ -596,137 +457,11 @@ impl Gate {
         self.entrance.host()
     }
 
-    /// From what the client has said just now, and will say, to a refusal so many milliseconds pass at least.
-    pub(super) fn set_answer_floor(&mut self, now: Mono, millis: u32) {
-        self.answer_floor = millis;
-        self.answer_at = now.after_millis(u64::from(millis));
-    }
-
-    /// A message of the client's proof is complete. The floor counts from here: whoever could wait it out before the last
-    /// message would see how long the gate thinks about that. And those who asked to be let in before too many proofs from
-    /// there had failed are not heard behind it.
-    fn hear_proof(&mut self, around: &dyn Surroundings, claim: &Claim) -> Result<(), Denial> {
-        let at = around.now().after_millis(u64::from(self.answer_floor));
-        self.answer_at = self.answer_at.max(at);
-        claim.check_source(self, around)
-    }
-
     fn go_on(&mut self, around: &mut dyn Surroundings, next: Result<Stage, Denial>) {
         self.stage = match next {
             Ok(next) => next,
             Err(denial) => self.refuse(around, Refusal::Error(Outcome::Denied, denial)),
         };
-    }
-
-    /// Tells the refusal, or waits until it is time.
-    fn refuse(&mut self, around: &mut dyn Surroundings, refusal: Refusal) -> Stage {
-        if refusal.denial().is_failed_proof() {
-            self.count_failure(around);
-        }
-        if around.now() < self.answer_at {
-            self.deadline = self.answer_at;
-            return Stage::Refusing(Box::new(refusal));
-        }
-        self.tell(around, refusal)
-    }
-
-    /// Counted before it is told: whoever does not wait for the answer has guessed all the same.
-    fn count_failure(&mut self, around: &mut dyn Surroundings) {
-        let source = self.entrance.source();
-        let user = self.draft.fill().asked.user.as_ref();
-        if let Some(Ok(user)) = user.map(PeerText::as_text) {
-            let delay = around.failed(source, user);
-            self.answer_at = self.answer_at.max(around.now().after_millis(delay));
-        }
-    }
-
-    fn refuse_now(&mut self, around: &dyn Surroundings, refusal: Refusal) {
-        self.stage = self.tell(around, refusal);
-    }
-
-    fn tell(&mut self, around: &dyn Surroundings, refusal: Refusal) -> Stage {
-        match refusal {
-            Refusal::Error(outcome, denial) => {
-                self.deny_as(around, outcome, &denial);
-                Stage::Finished
-            }
-            Refusal::Challenge(json, dummy) => {
-                authentication::encode_sasl_continue(&mut self.to_client, &json);
-                self.deadline = around.now().after_millis(self.entrance.authentication_timeout);
-                Stage::ExpectOauthDummy(Box::new(dummy))
-            }
-        }
-    }
-
-    fn deny(&mut self, around: &dyn Surroundings, denial: &Denial) {
-        self.deny_as(around, Outcome::Denied, denial);
-    }
-
-    pub(super) fn deny_as(&mut self, around: &dyn Surroundings, outcome: Outcome, denial: &Denial) {
-        denial.encode(&mut self.to_client);
-        self.record(around, outcome, denial.reason, Some(denial.sqlstate));
-        self.orders.push_back(Order::Close);
-    }
-
-    fn abandon(&mut self, around: &dyn Surroundings, reason: Reason) {
-        self.abandon_as(around, Outcome::Abandoned, reason);
-    }
-
-    fn abandon_as(&mut self, around: &dyn Surroundings, outcome: Outcome, reason: Reason) {
-        self.record(around, outcome, reason, None);
-        self.orders.push_back(Order::Close);
-        self.stage = Stage::Finished;
-    }
-
-    fn finish_cancel(&mut self, around: &dyn Surroundings, reason: Reason) {
-        self.abandon_as(around, Outcome::Cancel, reason);
-    }
-
-    fn record(&mut self, around: &dyn Surroundings, outcome: Outcome, reason: Reason, sqlstate: Option<SqlState>) {
-        let attempt = self.draft.finish(around.utc(), around.now(), outcome, reason, sqlstate);
-        self.orders.push_back(Order::RecordAttempt { attempt, tell: false });
-    }
-}
-
-impl Refusal {
-    fn denial(&self) -> &Denial {
-        match self {
-            Self::Error(_, denial) => denial,
-            Self::Challenge(_, dummy) => &dummy.denial,
-        }
-    }
-
-    fn outcome(&self) -> (Outcome, Reason) {
-        match self {
-            Self::Error(outcome, denial) => (*outcome, denial.reason),
-            Self::Challenge(_, dummy) => (dummy.outcome, dummy.denial.reason),
-        }
-    }
-
-    fn into_denial(self) -> (Outcome, Denial) {
-        match self {
-            Self::Error(outcome, denial) => (outcome, denial),
-            Self::Challenge(_, dummy) => (dummy.outcome, dummy.denial),
-        }
-    }
-}
-
-fn take_password_message<'a, 'b: 'a>(
-    assembler: &'a mut Assembler,
-    input: &mut &'b [u8],
-    longest: u32,
-) -> Result<Option<&'a [u8]>, Denial> {
-    let most = |tag| (tag == frontend::PASSWORD).then_some(longest);
-    let all: &'b [u8] = input;
-    match assembler.take_message(all, most) {
-        Ok(taken) => {
-            *input = all.get(taken.consumed..).unwrap_or_default();
-            Ok(taken.message.map(|message| message.body))
-        }
-        Err(WireError::UnexpectedMessage { tag }) => Err(Denial::protocol(format!(
-            "expected SASL response, got message type {tag}"
-        ))),
-        Err(error) => Err(Denial::protocol(format!("invalid message format: {error}"))),
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) enum Shown {
 
 impl Claim {
     /// Reads the StartupMessage and finds the rule. A certificate that the rule asks for is judged at once.
-    pub fn new(gate: &mut Gate, around: &dyn Surroundings, message: &StartupMessage<'_>) -> Result<Self, Denial> {
+    pub fn new(gate: &mut Gate, around: &mut dyn Surroundings, message: &StartupMessage<'_>) -> Result<Self, Denial> {
         let parameters = StartupParameters::decode(message).map_err(|error| Denial {
             hint: error.hint(),
             ..Denial::new(fault_reason(&error), error.sqlstate(), error.to_string())
@@ -105,7 +105,7 @@ impl Claim {
             return Err(claim.denial(Reason::TlsRequired));
         }
         if claim.method.uses_certificates() {
-            claim.judge_certificate(gate, &in_force, around.utc()).map(drop)?;
+            claim.judge_certificate(gate, around, &in_force).map(drop)?;
         }
         Ok(claim)
     }
@@ -147,12 +147,19 @@ impl Claim {
         Denial::of(reason, self.said())
     }
 
-    fn judge_certificate(&self, gate: &Gate, in_force: &InForce, utc: Utc) -> Result<certificate::Judged, Denial> {
+    fn judge_certificate(
+        &self,
+        gate: &Gate,
+        around: &mut dyn Surroundings,
+        in_force: &InForce,
+    ) -> Result<certificate::Judged, Denial> {
         let chain = gate.tls.as_ref().map(|tls| &*tls.chain).unwrap_or_default();
         if chain.is_empty() {
             return Err(self.denial(Reason::CertificateMissing));
         }
-        certificate::judge(&in_force.snapshot, &in_force.trust, chain, utc)
+        let now = around.utc();
+        let known = around.certificates();
+        certificate::judge(&in_force.snapshot, &in_force.trust, known, chain, now)
             .map_err(|refusal| self.denial(certificate_reason(refusal)))
     }
 
@@ -162,7 +169,7 @@ impl Claim {
         let utc = around.utc();
         let started = around.now();
         gate.draft.policy(&in_force);
-        let found = self.resolve(gate, &in_force, utc, &shown)?;
+        let found = self.resolve(gate, around, &in_force, &shown)?;
         let facts = self.facts(gate, &found, &shown, utc);
         let permit = self.permit(gate, &in_force, &facts);
         let took = around.now().0.saturating_sub(started.0);
@@ -240,10 +247,16 @@ impl Claim {
     }
 
     /// The one identity that every proof stands for.
-    fn resolve(&self, gate: &mut Gate, in_force: &InForce, utc: Utc, shown: &Shown) -> Result<Found, Denial> {
+    fn resolve(
+        &self,
+        gate: &mut Gate,
+        around: &mut dyn Surroundings,
+        in_force: &InForce,
+        shown: &Shown,
+    ) -> Result<Found, Denial> {
         let snapshot = &in_force.snapshot;
         let judged = match self.method.uses_certificates() {
-            true => Some(self.judge_certificate(gate, in_force, utc)?),
+            true => Some(self.judge_certificate(gate, around, in_force)?),
             false => None,
         };
         let meaning = match shown {

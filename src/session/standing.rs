@@ -71,14 +71,14 @@ impl Standing {
     ///
     /// A session keeps its server connection, so a policy that would now lead it to another role, cluster or database takes
     /// the permission that it stands on away.
-    pub fn recheck(&mut self, in_force: &InForce, utc: Utc) -> Result<(), EndReason> {
+    pub fn recheck(&mut self, in_force: &InForce, known: &mut certificate::Cache, utc: Utc) -> Result<(), EndReason> {
         let swapped = self.generation != in_force.snapshot.generation();
         let gone = if swapped {
             EndReason::PolicyChanged
         } else {
             EndReason::WindowEnded
         };
-        let judged = self.judge(in_force, utc, gone)?;
+        let judged = self.judge(in_force, known, utc, gone)?;
         let snapshot = &in_force.snapshot;
         let permit = judged.permit;
         let (Some(grant), Some(cluster)) = (snapshot.grant(permit.grant()), snapshot.cluster(permit.cluster())) else {
@@ -112,14 +112,21 @@ impl Standing {
         Ok(())
     }
 
-    fn judge(&self, in_force: &InForce, utc: Utc, gone: EndReason) -> Result<Judged, EndReason> {
+    fn judge(
+        &self,
+        in_force: &InForce,
+        known: &mut certificate::Cache,
+        utc: Utc,
+        gone: EndReason,
+    ) -> Result<Judged, EndReason> {
         let snapshot = &in_force.snapshot;
         let mut recheck_at = None;
         let certificate = match self.chain() {
             [] => None,
             chain => {
                 let at = self.before_certificate_ends(utc);
-                let judged = certificate::judge(snapshot, &in_force.trust, chain, at).map_err(certificate_gone)?;
+                let judged =
+                    certificate::judge(snapshot, &in_force.trust, known, chain, at).map_err(certificate_gone)?;
                 recheck_at = Some(judged.recheck_at());
                 Some(judged)
             }

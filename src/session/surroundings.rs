@@ -7,6 +7,7 @@ use postern_policy::authenticate::Source;
 use postern_policy::decide::Permit;
 use postern_policy::model::ServerMethod;
 
+use crate::identity::certificate;
 use crate::identity::token::{KeySet, KnownIssuer, OneTime, Verified};
 use crate::in_force::InForce;
 use crate::secret::Secret;
@@ -44,6 +45,8 @@ pub trait Surroundings {
     /// A token with this SHA-256 that was verified before, with these keys and under this policy.
     fn known_token(&mut self, hash: &[u8; 32], keys: u64, policy: u64) -> Option<Arc<Verified>>;
     fn remember_token(&mut self, hash: [u8; 32], keys: u64, policy: u64, verified: Arc<Verified>);
+    /// Chains that were examined before, and are not again as long as nothing has changed for them.
+    fn certificates(&mut self) -> &mut certificate::Cache;
     /// Uses up a token that counts once, for the whole process.
     fn spend(&mut self, once: &OneTime) -> Spent;
     /// Whether so many proofs from there have failed that nobody from there is asked for one now.

@@ -39,6 +39,11 @@ impl Evidence {
         self.recheck_at
     }
 
+    /// Bytes of memory, about.
+    pub(super) fn weight(&self) -> usize {
+        size_of::<Self>() + self.facts.weight() + size_of_val(&*self.validated_by)
+    }
+
     /// Why nobody vouches for it, to be said where no pin does either.
     pub(super) fn unvouched(&self) -> CertificateRefusal {
         self.unvouched

@@ -52,6 +52,13 @@ impl CertificateFacts {
         Self::of(&parse(der)?, der)
     }
 
+    /// Bytes of memory behind it, about.
+    pub(super) fn weight(&self) -> usize {
+        let names = [&self.uris, &self.dns, &self.common_names].into_iter().flatten();
+        let names: usize = names.map(|name| size_of::<String>() + name.len()).sum();
+        names + self.attributes.weight() + self.serial.len() + self.issuer.len()
+    }
+
     /// `der` is what `certificate` was parsed from.
     pub(super) fn of(certificate: &X509Certificate<'_>, der: &[u8]) -> Result<Self, Unreadable> {
         let (uris, dns) = alternative_names(certificate)?;

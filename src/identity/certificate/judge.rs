@@ -1,11 +1,14 @@
 //! Whose certificate it is.
 
+use std::sync::Arc;
+
 use postern_policy::id::IdentityId;
 use postern_policy::identity::{CertificateNames, Unresolved};
 use postern_policy::snapshot::Snapshot;
 use rustls_pki_types::CertificateDer;
 
-use super::examine::{Evidence, examine};
+use super::cache::Cache;
+use super::examine::Evidence;
 use super::refusal::CertificateRefusal;
 use super::trust::Trust;
 use crate::time::Utc;
@@ -14,7 +17,7 @@ use crate::time::Utc;
 #[derive(Debug, Clone)]
 pub struct Judged {
     identity: IdentityId,
-    evidence: Evidence,
+    evidence: Arc<Evidence>,
 }
 
 impl Judged {
@@ -48,20 +51,21 @@ impl Judged {
     }
 }
 
-/// Judges a chain as presented, the leaf first: at login, at a resumed handshake and at every re-check.
-/// `trust` must be of this `snapshot`.
+/// Judges a chain as presented, the leaf first: at login, at a resumed handshake and at every re-check. `known` is asked for
+/// what was examined before. `trust` must be of this `snapshot`.
 pub fn judge(
     snapshot: &Snapshot,
     trust: &Trust,
+    known: &mut Cache,
     chain: &[CertificateDer<'_>],
     now: Utc,
 ) -> Result<Judged, CertificateRefusal> {
-    resolve(snapshot, examine(trust, chain, now)?)
+    resolve(snapshot, known.examine(trust, chain, now)?)
 }
 
 /// Asks the snapshot whose certificate this is, without looking at the chain again. `evidence` must be of a [`Trust`] with
 /// the same [`Trust::content`] as that of `snapshot`, and not past its [`Evidence::recheck_at`].
-pub fn resolve(snapshot: &Snapshot, evidence: Evidence) -> Result<Judged, CertificateRefusal> {
+pub fn resolve(snapshot: &Snapshot, evidence: Arc<Evidence>) -> Result<Judged, CertificateRefusal> {
     let facts = evidence.facts();
     let uris: Vec<&str> = facts.uris.iter().map(String::as_str).collect();
     let dns: Vec<&str> = facts.dns.iter().map(String::as_str).collect();

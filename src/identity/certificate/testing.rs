@@ -11,7 +11,7 @@ use rcgen::{
 };
 use rustls_pki_types::CertificateDer;
 
-use super::{CertificateRefusal, Judged, judge};
+use super::{Cache, CertificateRefusal, Judged, judge};
 use crate::in_force::InForce;
 use crate::time::Utc;
 
@@ -195,5 +195,5 @@ pub fn who_at(gate: &InForce, chain: &[&Der], day: Day) -> Result<String, Certif
 
 pub fn judged(gate: &InForce, chain: &[&Der], now: Utc) -> Result<Judged, CertificateRefusal> {
     let chain: Vec<Der> = chain.iter().map(|der| (*der).clone()).collect();
-    judge(&gate.snapshot, &gate.trust, &chain, now)
+    judge(&gate.snapshot, &gate.trust, &mut Cache::new(0), &chain, now)
 }

@@ -328,12 +328,14 @@ impl Entry {
         None
     }
 
-    fn still_permitted(&mut self, around: &dyn Surroundings) -> Result<(), EndReason> {
+    fn still_permitted(&mut self, around: &mut dyn Surroundings) -> Result<(), EndReason> {
         let in_force = around.in_force();
         if self.permitted.standing.generation == in_force.snapshot.generation() {
             return Ok(());
         }
-        self.permitted.standing.recheck(&in_force, around.utc())
+        let utc = around.utc();
+        let known = around.certificates();
+        self.permitted.standing.recheck(&in_force, known, utc)
     }
 
     /// The policy in force has changed.

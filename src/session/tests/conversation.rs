@@ -16,6 +16,7 @@ use postern_policy::snapshot::Snapshot;
 use crate::audit::{Attempt, End, Peer, Server, ServerAddress, SessionIds};
 use crate::config;
 use crate::core::failures::Failures;
+use crate::identity::certificate;
 use crate::identity::scram::{self, client, verifier};
 use crate::identity::token::cache::Cache;
 use crate::identity::token::{KeySet, KnownIssuer, OneTime, Verified};
@@ -107,6 +108,7 @@ pub struct World {
     /// The keys become others, of this generation, right behind the next look at them.
     pub rotates_to: Cell<Option<u64>>,
     pub tokens: Cache,
+    pub certificates: certificate::Cache,
     /// Tokens that count once, and have.
     pub spent: HashMap<[u8; 32], Utc>,
     pub room_for_spent: usize,
@@ -137,6 +139,7 @@ impl World {
             keys_generation: Cell::new(1),
             rotates_to: Cell::new(None),
             tokens: Cache::new(1 << 20),
+            certificates: certificate::Cache::new(1 << 20),
             spent: HashMap::new(),
             room_for_spent: usize::MAX,
             failures: Arc::new(failures(false)),
@@ -230,6 +233,10 @@ impl Surroundings for World {
 
     fn remember_token(&mut self, hash: [u8; 32], keys: u64, policy: u64, verified: Arc<Verified>) {
         self.tokens.put(hash, keys, policy, verified);
+    }
+
+    fn certificates(&mut self) -> &mut certificate::Cache {
+        &mut self.certificates
     }
 
     fn spend(&mut self, once: &OneTime) -> Spent {
