@@ -4,6 +4,7 @@ use postern_policy::snapshot::Snapshot;
 
 use crate::identity::certificate::{Trust, TrustError};
 use crate::identity::token::{Issuers, KeySetError};
+use crate::identity::webhook::Webhooks;
 
 /// One policy in force: immutable, shared by every core, replaced as a whole.
 pub struct InForce {
@@ -11,6 +12,7 @@ pub struct InForce {
     /// Of this very snapshot.
     pub trust: Trust,
     pub issuers: Issuers,
+    pub webhooks: Webhooks,
 }
 
 /// Something that the policy trusts cannot be used: the snapshot must not come into force.
@@ -27,10 +29,12 @@ impl InForce {
     pub fn new(snapshot: Snapshot) -> Result<Self, NotInForce> {
         let trust = Trust::of(&snapshot)?;
         let issuers = Issuers::of(&snapshot).map_err(|(provider, fault)| NotInForce::KeySet { provider, fault })?;
+        let webhooks = Webhooks::of(&snapshot);
         Ok(Self {
             snapshot,
             trust,
             issuers,
+            webhooks,
         })
     }
 }

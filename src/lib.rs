@@ -5,6 +5,7 @@
 //! (`wire`, `identity`, `session`, the protocol half of `upstream`, the policy crate) know no sockets, files or clock.
 
 pub mod audit;
+pub mod bind;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -1,9 +1,10 @@
 //! The operations that `postern-micro` measures: each prepared once, then repeated.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use postern::identity::certificate::{Trust, judge};
+use postern::identity::certificate::{Cache, Trust, judge};
 use postern::identity::scram::server::{Against, Binding, ExpectClientFinal, begin};
 use postern::identity::scram::{SCRAM_SHA_256, client, derive};
 use postern::tls::{HEAD_ROOM, Handshake, Link, ListenerOptions, ListenerTls, Opened, TAIL_ROOM, UpstreamTls};
@@ -11,10 +12,12 @@ use postern::wire::frame::Follower;
 use postern::wire::tag::TagSet;
 use postern_perf::million::{Questions, Sample, Share, model};
 use postern_policy::identity::ScramVerifierView;
-use postern_policy::model::{Identity, IdentityKey, Model, ServerTls, ServerTlsMode};
+use postern_policy::model::{
+    CertificateAuthority, CrlMode, Identity, IdentityKey, Model, Provider, ServerTls, ServerTlsMode,
+};
 use postern_policy::snapshot::Snapshot;
 use postern_policy::time::Utc;
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use rustls::pki_types::CertificateDer;
 
 use crate::{Failure, tokens};
@@ -31,7 +34,7 @@ pub struct Operation {
     pub prepare: fn() -> Result<Once, Failure>,
 }
 
-pub const OPERATIONS: [Operation; 13] = [
+pub const OPERATIONS: [Operation; 15] = [
     Operation {
         name: "follow-small",
         title: "follow one message of 32 bytes (256 in a chunk)",
@@ -59,6 +62,20 @@ pub const OPERATIONS: [Operation; 13] = [
         times: 10_000,
         parts: 1,
         prepare: certificate,
+    },
+    Operation {
+        name: "certificate-first",
+        title: "judge a certificate of an authority, first use",
+        times: 5_000,
+        parts: 1,
+        prepare: || issued(0),
+    },
+    Operation {
+        name: "certificate-later",
+        title: "the same, later use",
+        times: 50_000,
+        parts: 1,
+        prepare: || issued(1 << 20),
     },
     Operation {
         name: "decide",
@@ -213,9 +230,54 @@ fn certificate() -> Result<Once, Failure> {
     let snapshot = Snapshot::of(&model, 1)?;
     let trust = Trust::of(&snapshot)?;
     let now = Utc(1_790_000_000_000_000);
+    let mut known = Cache::new(0);
     Ok(Box::new(move || {
-        let judged = judge(&snapshot, &trust, std::hint::black_box(&chain), now)?;
+        let judged = judge(&snapshot, &trust, &mut known, std::hint::black_box(&chain), now)?;
         expect(judged.fingerprint() == fingerprint, "the pinned certificate")
+    }))
+}
+
+/// ECDSA with P-256, an intermediate between; `kept` bytes for what was examined before.
+fn issued(kept: usize) -> Result<Once, Failure> {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, "root");
+    let root = CertifiedIssuer::self_signed(authority.clone(), KeyPair::generate()?)?;
+    authority.distinguished_name.push(DnType::CommonName, "intermediate");
+    let middle = CertifiedIssuer::signed_by(authority, KeyPair::generate()?, &root)?;
+    let mut leaf = CertificateParams::default();
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    leaf.distinguished_name.push(DnType::CommonName, "billing");
+    let leaf = leaf.signed_by(&KeyPair::generate()?, &middle)?;
+    let chain = [leaf.der().clone(), middle.der().clone()];
+    let mut model = Model::default();
+    let provider = CertificateAuthority {
+        roots: vec![root.der().to_vec()],
+        crls: Vec::new(),
+        crl: CrlMode::Optional,
+        crl_max_age: None,
+        trust_domains: BTreeSet::default(),
+    };
+    model
+        .providers
+        .insert("corp".to_owned(), Provider::CertificateAuthority(provider));
+    let keys = vec![IdentityKey::CommonName {
+        provider: "corp".to_owned(),
+        name: "billing".to_owned(),
+    }];
+    model.identities.insert(
+        "svc:billing".to_owned(),
+        Identity {
+            keys,
+            ..Identity::default()
+        },
+    );
+    let snapshot = Snapshot::of(&model, 1)?;
+    let trust = Trust::of(&snapshot)?;
+    let (now, mut known) = (Utc(1_790_000_000_000_000), Cache::new(kept));
+    Ok(Box::new(move || {
+        let judged = judge(&snapshot, &trust, &mut known, std::hint::black_box(&chain), now)?;
+        expect(!judged.evidence().validated_by().is_empty(), "an authority's word")
     }))
 }
 

@@ -3,7 +3,7 @@
 use super::arguments::Check;
 use super::{Exit, Terminal, live, say};
 use crate::control::load::{self, Secrets};
-use crate::identity::certificate::Trust;
+use crate::in_force::InForce;
 use postern_policy::snapshot::Snapshot;
 
 pub fn run(arguments: &Check, terminal: &mut Terminal<'_>) -> Exit {
@@ -24,7 +24,7 @@ pub fn run(arguments: &Check, terminal: &mut Terminal<'_>) -> Exit {
         Ok(snapshot) => snapshot,
         Err(fault) => return say(terminal.err, Exit::Found, format_args!("error: {fault}")),
     };
-    if let Err(fault) = Trust::of(&snapshot) {
+    if let Err(fault) = InForce::new(snapshot) {
         return say(terminal.err, Exit::Found, format_args!("error: {fault}"));
     }
     match arguments.live {

@@ -8,6 +8,7 @@ use super::whole_file::{Existing, write};
 use super::{Exit, Terminal, say};
 use crate::control::keeper::hex;
 use crate::control::load::{self, Secrets};
+use crate::in_force::InForce;
 
 pub fn run(arguments: &Compile, terminal: &mut Terminal<'_>) -> Exit {
     let model = match load::model(&arguments.directory, Secrets::Later) {
@@ -35,6 +36,10 @@ pub fn run(arguments: &Compile, terminal: &mut Terminal<'_>) -> Exit {
             );
         }
     };
+    let (identities, hash) = (snapshot.identity_count(), hex(snapshot.hash()));
+    if let Err(fault) = InForce::new(snapshot) {
+        return say(terminal.err, Exit::BadInput, format_args!("error: {fault}"));
+    }
     if let Err(error) = write(&arguments.output, &bytes, 0o644, Existing::Replace) {
         return say(
             terminal.err,
@@ -42,8 +47,7 @@ pub fn run(arguments: &Compile, terminal: &mut Terminal<'_>) -> Exit {
             format_args!("{}: {error}", arguments.output.display()),
         );
     }
-    let (length, identities) = (bytes.len(), snapshot.identity_count());
-    let (file, hash) = (arguments.output.display(), hex(snapshot.hash()));
+    let (file, length) = (arguments.output.display(), bytes.len());
     say(
         terminal.out,
         Exit::Ok,

@@ -20,6 +20,7 @@ use monoio::net::{TcpListener, TcpStream};
 use monoio_compat::hyper::{MonoioIo, MonoioTimer};
 
 use super::pages::{Answer, Pages};
+use crate::bind::once_free;
 
 /// Connections at once; the next one waits in the kernel's queue.
 const MAX_CONNECTIONS: u32 = 32;
@@ -47,7 +48,10 @@ pub fn bind(address: std::net::SocketAddr) -> io::Result<std::net::TcpListener> 
             "the admin address must be a loopback address",
         ));
     }
-    std::net::TcpListener::bind(address)
+    once_free(
+        || std::net::TcpListener::bind(address),
+        |error| error.kind() == io::ErrorKind::AddrInUse,
+    )
 }
 
 /// Serves until the runtime ends. Runs on a monoio runtime with timers.

@@ -54,6 +54,8 @@ pub enum Notice {
     /// The keys of the issuer that the attempt waits for are as new as they will be for now.
     KeysFetched {
         ticket: Ticket,
+        /// The issuer was asked for the occasion, and has answered.
+        asked: bool,
     },
     Answer {
         ticket: Ticket,

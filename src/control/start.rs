@@ -216,7 +216,7 @@ fn start_providers(published: &Published, cores: &Arc<Cores>, resolver: &Sender<
         addresses: published.addresses.clone(),
         tell: Box::new(move |ticket, told| {
             let notice = match told {
-                Told::KeysRefetched => Notice::KeysFetched { ticket },
+                Told::KeysRefetched { asked } => Notice::KeysFetched { ticket, asked },
                 Told::Webhook(answer) => Notice::Answer {
                     ticket,
                     answer: Box::new(answer),

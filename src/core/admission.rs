@@ -52,6 +52,14 @@ impl Admission {
         Some(key)
     }
 
+    /// A living session counts under another grant from now on, whatever that one's limit says: it is there.
+    pub fn pass_on(&self, place: &mut Option<Key>, identity: &str, grant: &str) {
+        if let Some(before) = place.take() {
+            self.leave(before);
+            *place = self.enter(identity, grant, None);
+        }
+    }
+
     /// Takes back what [`Self::enter`] counted.
     pub fn leave(&self, key: Key) {
         let mut shard = self.shard(key);
@@ -72,6 +80,17 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_that_passes_to_another_grant_counts_there() {
+        let admission = Admission::default();
+        let mut place = admission.enter("svc:a", "day", Some(1));
+        admission.pass_on(&mut place, "svc:a", "night");
+        assert_eq!(admission.enter("svc:a", "night", Some(1)), None);
+        assert!(admission.enter("svc:a", "day", Some(1)).is_some());
+        admission.leave(place.expect("its place"));
+        assert!(admission.enter("svc:a", "night", Some(1)).is_some());
+    }
 
     #[test]
     fn a_limit_is_exact_and_a_place_comes_back() {

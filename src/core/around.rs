@@ -129,12 +129,11 @@ impl Surroundings for Around<'_> {
         self.shared.providers.key_sets().load().generation()
     }
 
-    fn keys_of(&self, issuer: &KnownIssuer) -> Option<Arc<KeySet>> {
+    fn keys_of(&self, issuer: &KnownIssuer) -> Result<Arc<KeySet>, Box<str>> {
         let key_sets = self.shared.providers.key_sets().load();
-        key_sets
-            .of(&issuer.name)?
-            .usable_from(issuer.origin, self.utc())
-            .cloned()
+        let known = key_sets.of(&issuer.name).ok_or("no keys yet")?;
+        let keys = known.usable_from(issuer.origin, self.utc());
+        keys.cloned().ok_or_else(|| known.why_unusable())
     }
 
     fn known_token(&mut self, hash: &[u8; 32], keys: u64, policy: u64) -> Option<Arc<Verified>> {

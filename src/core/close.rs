@@ -213,8 +213,14 @@ impl Core {
         };
         match &mut connection.phase {
             Phase::Relay(passage) if passage.ending().is_none() => {
-                match passage.standing.recheck(&in_force, &mut self.certificates, utc) {
+                let before = passage.standing.terms.grant.clone();
+                match passage.recheck(&in_force, &mut self.certificates, utc) {
                     Ok(()) => {
+                        let terms = &passage.standing.terms;
+                        if terms.grant != before {
+                            let admission = &self.shared.admission;
+                            admission.pass_on(&mut connection.admission, &terms.identity, &terms.grant);
+                        }
                         self.carry_out_expiry(index);
                         self.schedule(index);
                     }

@@ -27,7 +27,7 @@ impl Interned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use postern_policy::model::{Limits, OnExpiry};
+    use postern_policy::model::{Access, Limits, OnExpiry};
 
     fn terms(identity: &str) -> Terms {
         let name = |text: &str| text.into();
@@ -39,6 +39,8 @@ mod tests {
             user: name("u"),
             database: name("d"),
             server_database: name("d"),
+            access: Access::ReadWrite,
+            settings: Box::default(),
             limits: Limits::default(),
             on_expiry: OnExpiry::default(),
             expiry_notice: None,

@@ -7,7 +7,7 @@ use crate::audit::{Attempt, End, Outcome as Came, Reason, Record, Server, Tellin
 use crate::control::messages::Request;
 use crate::control::providers::Ask;
 use crate::identity::scram::Keys;
-use crate::identity::webhook::{Answer, Question};
+use crate::identity::webhook::{Answer, Question, WebhookOrigin};
 use crate::metrics::{Stage, UpstreamResult};
 use crate::ring::{Errno, Segment, socket};
 use crate::session::{Gate, Order, Passage, Surroundings};
@@ -205,7 +205,11 @@ impl Core {
             Order::DeriveKeys { salt, iterations } => self.derive_keys(index, &salt, iterations),
             Order::ReadCredential { cluster, role } => self.read_credential(index, &cluster, &role),
             Order::FetchKeys { provider } => self.fetch_keys(index, &provider),
-            Order::AskWebhook { provider, question } => self.ask_webhook(index, &provider, question),
+            Order::AskWebhook {
+                provider,
+                origin,
+                question,
+            } => self.ask_webhook(index, &provider, origin, question),
             Order::RecordAttempt { attempt, tell: true } => self.record_permit(index, attempt),
             Order::RecordAttempt { attempt, tell: false } => {
                 self.count_attempt(attempt.outcome, attempt.reason);
@@ -375,18 +379,19 @@ impl Core {
             })
         });
         if !matches!(asked, Some(Ok(()))) {
-            self.keys_fetched(index);
+            self.keys_fetched(index, false);
         }
     }
 
-    pub(super) fn keys_fetched(&mut self, index: u32) {
-        self.gate(index, |gate, around| gate.handle_keys_fetched(around));
+    pub(super) fn keys_fetched(&mut self, index: u32, asked: bool) {
+        self.gate(index, |gate, around| gate.handle_keys_fetched(around, asked));
     }
 
-    fn ask_webhook(&mut self, index: u32, provider: &str, question: Box<Question>) {
+    fn ask_webhook(&mut self, index: u32, provider: &str, origin: WebhookOrigin, question: Box<Question>) {
         let asked = self.ticket(index).map(|ticket| {
             self.shared.providers.ask(Ask::Webhook {
                 provider: provider.into(),
+                origin,
                 question,
                 ticket,
             })

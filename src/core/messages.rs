@@ -38,7 +38,10 @@ impl Core {
 
     fn notice(&mut self, notice: Notice) {
         match notice {
-            Notice::PolicyChanged => self.recheck = Some(0),
+            Notice::PolicyChanged => {
+                self.recheck = Some(0);
+                self.adopting = true;
+            }
             Notice::ClientKeys { ticket, keys } => {
                 if let Some(session) = self.session_of(ticket) {
                     self.keys(session.index, keys.ok().as_ref());
@@ -49,9 +52,9 @@ impl Core {
                     self.credential_read(session.index, changed);
                 }
             }
-            Notice::KeysFetched { ticket } => {
+            Notice::KeysFetched { ticket, asked } => {
                 if let Some(session) = self.session_of(ticket) {
-                    self.keys_fetched(session.index);
+                    self.keys_fetched(session.index, asked);
                 }
             }
             Notice::Answer { ticket, answer } => {

@@ -49,8 +49,10 @@ pub struct Core {
     )]
     pub(super) queues: Vec<Box<Queue>>,
     pub(super) opened: Vec<Segment>,
-    /// The next connection to look at after a policy swap; `None` when every one has been.
+    /// The next connection to look at again; `None` when every one has been.
     pub(super) recheck: Option<u32>,
+    /// It is for a policy that they are looked at.
+    pub(super) adopting: bool,
     pub(super) latencies: Box<Latencies>,
     pub(super) interned: Interned,
     /// Tokens whose signature was found good.
@@ -179,9 +181,14 @@ impl Core {
         self.ring.watch(self.inbox.event(), tag);
     }
 
+    /// Deadlines that the policy gives in wall-clock time stand in the timers by the monotonic clock. When the two part (the
+    /// wall clock was set, or the machine slept) every connection is looked at again.
     fn read_clocks(&mut self) {
-        self.now = self.shared.clock.mono();
-        self.utc = self.shared.clock.utc();
+        let (now, utc) = (self.shared.clock.mono(), self.shared.clock.utc());
+        if is_step((self.now, self.utc), (now, utc)) {
+            self.recheck = Some(0);
+        }
+        (self.now, self.utc) = (now, utc);
     }
 
     fn wait(&self) -> Duration {
@@ -199,7 +206,7 @@ impl Core {
         out_of_time || (self.draining.is_some() && idle)
     }
 
-    /// After a swap every connection is looked at again, a slice per turn.
+    /// After a swap, or when the clocks have parted, every connection is looked at again, a slice per turn.
     fn recheck_slice(&mut self) {
         let Some(from) = self.recheck else { return };
         let reach = self.table.reach();
@@ -214,7 +221,7 @@ impl Core {
             to = next;
         }
         self.recheck = (to < reach).then_some(to);
-        if self.recheck.is_none() {
+        if self.recheck.is_none() && std::mem::take(&mut self.adopting) {
             self.metrics().policies_adopted.one();
         }
     }
@@ -227,5 +234,28 @@ impl Core {
         metrics
             .buffers_outstanding
             .set(outstanding.iter().map(|count| u64::from(*count)).sum());
+    }
+}
+
+/// Whether the wall clock has gone another way than the monotonic one between two readings of both: by more than a second,
+/// which no slewing does in the time of a turn.
+fn is_step(before: (Mono, Utc), after: (Mono, Utc)) -> bool {
+    const STEP_MICROS: i64 = 1_000_000;
+    let passed = i64::try_from(after.0.micros_since(before.0)).unwrap_or(i64::MAX);
+    let shown = after.1.0.saturating_sub(before.1.0);
+    shown.saturating_sub(passed).saturating_abs() > STEP_MICROS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_or_a_machine_that_slept_is_noticed() {
+        let at = |seconds: i64, wall: i64| (Mono(seconds as u64 * 1_000_000_000), Utc(wall * 1_000_000));
+        assert!(!is_step(at(10, 100), at(70, 160)), "a long turn");
+        assert!(!is_step(at(10, 100), at(70, 161)), "a clock that is slewed");
+        assert!(is_step(at(10, 100), at(11, 3_700)), "set forward, or woken");
+        assert!(is_step(at(10, 100), at(11, 99)), "set back");
     }
 }

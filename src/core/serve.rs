@@ -5,6 +5,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread::JoinHandle;
 
 use crate::audit::SessionIds;
+use crate::bind::once_free;
 use crate::config::ListenerAddress;
 use crate::identity::certificate;
 use crate::identity::token::cache::Cache;
@@ -144,7 +145,10 @@ fn bind(options: &CoreOptions) -> Result<(PerCore, Vec<Local>), StartFailed> {
     for (address, backlog) in &options.listeners {
         let first = match address {
             ListenerAddress::Tcp(address) => Listener::tcp(*address, *backlog)?,
-            ListenerAddress::Unix { path, mode } => Listener::unix(path, *mode, *backlog)?,
+            ListenerAddress::Unix { path, mode } => once_free(
+                || Listener::unix(path, *mode, *backlog),
+                |error| matches!(error, ListenError::InUse { .. }),
+            )?,
         };
         let local = first.local().clone();
         let first = Arc::new(first);
@@ -201,6 +205,7 @@ fn make(
         queues: super::transport::spare_queues(),
         opened: Vec::with_capacity(1_024),
         recheck: None,
+        adopting: false,
         latencies: Box::new(Latencies::default()),
         interned: super::interned::Interned::default(),
         tokens: Cache::new(TOKENS),

@@ -69,6 +69,12 @@ impl Assertion {
         }
     }
 
+    pub fn provider(&self) -> &Name {
+        match self {
+            Self::Token { provider, .. } | Self::Webhook { provider, .. } => provider,
+        }
+    }
+
     pub fn is_token(&self) -> bool {
         matches!(self, Self::Token { .. })
     }
@@ -141,7 +147,9 @@ fn judge_token(
 
 fn judge_answer(in_force: &InForce, provider: &str, answer: &Asserted) -> Result<Meaning, Reason> {
     let snapshot = &in_force.snapshot;
-    let provider = snapshot.provider_named(provider).ok_or(Reason::ProviderUnavailable)?;
+    // A provider of another kind that bears the name now has not said it.
+    let known = in_force.webhooks.named(provider).ok_or(Reason::ProviderUnavailable)?;
+    let provider = known.provider;
     Ok(Meaning {
         identity: resolve(snapshot, provider, &answer.subject)?,
         groups: mapped(snapshot, provider, answer.groups.iter().map(|group| &**group)),

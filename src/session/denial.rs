@@ -21,6 +21,8 @@ pub struct Denial {
     pub message: Cow<'static, str>,
     pub detail: Option<Cow<'static, str>>,
     pub hint: Option<&'static str>,
+    /// The gate could not look well enough to call it a guess, whatever the reason.
+    pub spared: bool,
 }
 
 /// The client's own words, as far as the texts repeat them. Never more than was sent.
@@ -55,6 +57,7 @@ impl Denial {
             message: message.into(),
             detail: None,
             hint: None,
+            spared: false,
         }
     }
 
@@ -288,45 +291,46 @@ impl Denial {
     /// provider at its limits, or is denied behind a good proof has guessed nothing.
     pub fn is_failed_proof(&self) -> bool {
         use Reason as R;
-        matches!(
-            self.reason,
-            R::ScramFailed
-                | R::ScramBindingDowngraded
-                | R::ScramBindingMismatch
-                | R::IdentityUnknown
-                | R::CertificateUnknown
-                | R::CertificateUntrusted
-                | R::CertificateExpired
-                | R::CertificateNotYetValid
-                | R::CertificateRevoked
-                | R::CertificateAmbiguous
-                | R::CertificateMalformed
-                | R::CertificateWrongUsage
-                | R::TokenMalformed
-                | R::TokenOversize
-                | R::TokenAlgorithmNotAllowed
-                | R::TokenTypeNotAllowed
-                | R::TokenIssuerUnknown
-                | R::TokenUnknownKey
-                | R::TokenSignatureInvalid
-                | R::TokenWrongAudience
-                | R::TokenExpired
-                | R::TokenNotYetValid
-                | R::TokenTooOld
-                | R::TokenClaimMissing
-                | R::TokenSubjectInvalid
-                | R::TokenIdMissing
-                | R::TokenBindingUnsupported
-                | R::TokenBindingMissing
-                | R::TokenBindingMismatch
-                | R::TokenRevoked
-                | R::TokenReplayed
-                | R::TokenTooManyClaims
-                | R::SubjectUnknown
-                | R::SubjectAmbiguous
-                | R::PasswordEmpty
-                | R::WebhookDenied
-        )
+        !self.spared
+            && matches!(
+                self.reason,
+                R::ScramFailed
+                    | R::ScramBindingDowngraded
+                    | R::ScramBindingMismatch
+                    | R::IdentityUnknown
+                    | R::CertificateUnknown
+                    | R::CertificateUntrusted
+                    | R::CertificateExpired
+                    | R::CertificateNotYetValid
+                    | R::CertificateRevoked
+                    | R::CertificateAmbiguous
+                    | R::CertificateMalformed
+                    | R::CertificateWrongUsage
+                    | R::TokenMalformed
+                    | R::TokenOversize
+                    | R::TokenAlgorithmNotAllowed
+                    | R::TokenTypeNotAllowed
+                    | R::TokenIssuerUnknown
+                    | R::TokenUnknownKey
+                    | R::TokenSignatureInvalid
+                    | R::TokenWrongAudience
+                    | R::TokenExpired
+                    | R::TokenNotYetValid
+                    | R::TokenTooOld
+                    | R::TokenClaimMissing
+                    | R::TokenSubjectInvalid
+                    | R::TokenIdMissing
+                    | R::TokenBindingUnsupported
+                    | R::TokenBindingMissing
+                    | R::TokenBindingMismatch
+                    | R::TokenRevoked
+                    | R::TokenReplayed
+                    | R::TokenTooManyClaims
+                    | R::SubjectUnknown
+                    | R::SubjectAmbiguous
+                    | R::PasswordEmpty
+                    | R::WebhookDenied
+            )
     }
 
     /// The ErrorResponse.

@@ -156,8 +156,9 @@ impl Gate {
             | Stage::ExpectSaslFinal(_)
             | Stage::ExpectPassword(_)
             | Stage::ExpectOauthInitial(_)
-            | Stage::AwaitKeys(_)
-            | Stage::AwaitAnswer(_) => self.abandon(around, Reason::ClientClosed),
+            | Stage::AwaitKeys(_) => self.abandon(around, Reason::ClientClosed),
+            // Whoever does not wait for the answer has guessed all the same.
+            Stage::AwaitAnswer(stage) => self.stage = Stage::AwaitAnswer(stage.left_by_client()),
             // It does not wait for what it would hear; the record has it all the same.
             Stage::ExpectOauthDummy(dummy) => self.abandon_as(around, dummy.outcome, dummy.denial.reason),
             Stage::Refusing(refusal) => {
@@ -181,12 +182,16 @@ impl Gate {
             Stage::ExpectSaslInitial(_)
             | Stage::ExpectSaslFinal(_)
             | Stage::ExpectPassword(_)
-            | Stage::ExpectOauthInitial(_)
-            | Stage::ExpectOauthDummy(_) => {
+            | Stage::ExpectOauthInitial(_) => {
                 let denial = Denial::of(Reason::AuthenticationTimeout, Said::default());
                 self.deny_as(around, Outcome::Abandoned, &denial);
             }
+            Stage::ExpectOauthDummy(dummy) => {
+                let (outcome, denial) = dummy.ended_by(Denial::of(Reason::AuthenticationTimeout, Said::default()));
+                self.deny_as(around, outcome, &denial);
+            }
             Stage::AwaitKeys(stage) => self.deny(around, &stage.timed_out()),
+            Stage::AwaitAnswer(stage) if stage.is_left() => self.abandon(around, Reason::ClientClosed),
             Stage::AwaitAnswer(stage) => self.deny(around, &stage.timed_out()),
             Stage::Refusing(refusal) => self.refuse_now(around, *refusal),
             Stage::Entering(entry) => self.entering(around, entry, Entry::time_out),
@@ -204,10 +209,14 @@ impl Gate {
             | Stage::ExpectSaslFinal(_)
             | Stage::ExpectPassword(_)
             | Stage::ExpectOauthInitial(_)
-            | Stage::ExpectOauthDummy(_)
-            | Stage::AwaitKeys(_)
-            | Stage::AwaitAnswer(_) => {
+            | Stage::AwaitKeys(_) => {
                 self.deny(around, &Denial::of(Reason::Draining, Said::default()));
+            }
+            Stage::AwaitAnswer(stage) if stage.is_left() => self.abandon(around, Reason::ClientClosed),
+            Stage::AwaitAnswer(_) => self.deny(around, &Denial::of(Reason::Draining, Said::default())),
+            Stage::ExpectOauthDummy(dummy) => {
+                let (outcome, denial) = dummy.ended_by(Denial::of(Reason::Draining, Said::default()));
+                self.deny_as(around, outcome, &denial);
             }
             Stage::Refusing(refusal) => {
                 let (outcome, denial) = refusal.into_denial();
@@ -227,11 +236,12 @@ impl Gate {
         }
     }
 
-    /// The keys that [`Order::FetchKeys`] asked for are as new as they will be for now.
-    pub fn handle_keys_fetched(&mut self, around: &mut dyn Surroundings) {
+    /// The keys that [`Order::FetchKeys`] asked for are as new as they will be for now; `asked`: the issuer was asked for them
+    /// and has answered.
+    pub fn handle_keys_fetched(&mut self, around: &mut dyn Surroundings, asked: bool) {
         match std::mem::replace(&mut self.stage, Stage::Finished) {
             Stage::AwaitKeys(stage) => {
-                let step = stage.fetched(self, around);
+                let step = stage.fetched(self, around, asked);
                 let next = self.token_step(around, step);
                 self.go_on(around, next);
             }
@@ -242,8 +252,9 @@ impl Gate {
     /// What the webhook that [`Order::AskWebhook`] asked has answered.
     pub fn handle_answer(&mut self, around: &mut dyn Surroundings, answer: Answer) {
         match std::mem::replace(&mut self.stage, Stage::Finished) {
+            Stage::AwaitAnswer(stage) if stage.is_left() => self.answered_too_late(around, *stage, answer),
             Stage::AwaitAnswer(stage) => {
-                let answered = stage.answered(self, answer);
+                let answered = stage.answered(self, &around.in_force(), answer);
                 self.draft.proof_given(around.now());
                 let next = answered.and_then(|(claim, shown)| self.enter(around, claim, shown));
                 self.go_on(around, next);

@@ -1,7 +1,7 @@
 //! What a gate asks of the core that drives it.
 
 use crate::audit::{Attempt, End, Name};
-use crate::identity::webhook::Question;
+use crate::identity::webhook::{Question, WebhookOrigin};
 
 use super::passage::Passage;
 
@@ -22,7 +22,12 @@ pub enum Order {
     /// Fetch the keys of this token issuer again, if that has not just been done; the answer is `handle_keys_fetched`.
     FetchKeys { provider: Name },
     /// Ask this webhook; the answer is `handle_answer`.
-    AskWebhook { provider: Name, question: Box<Question> },
+    AskWebhook {
+        provider: Name,
+        /// Where the policy of the attempt has it.
+        origin: WebhookOrigin,
+        question: Box<Question>,
+    },
     /// Write the record of this attempt. With `tell`, the gate waits for `handle_recorded`.
     RecordAttempt { attempt: Box<Attempt>, tell: bool },
     /// Write the end record of a session that never came to its relay.

@@ -5,6 +5,8 @@
 //! bytes where they lie and answers how many of them may be forwarded.
 
 use crate::audit::EndReason;
+use crate::identity::certificate;
+use crate::in_force::InForce;
 use crate::time::{Mono, Utc};
 use crate::upstream::cancel::UpstreamCancelKey;
 use crate::wire::WireError;
@@ -178,6 +180,16 @@ impl Passage {
             Ok(()) => Verdict::Forward,
             Err(_) => Verdict::ForwardAndEnd(0),
         }
+    }
+
+    /// As [`Standing::recheck`]; takes back what the end of the proof has begun, where the policy has that otherwise now.
+    pub fn recheck(&mut self, in_force: &InForce, known: &mut certificate::Cache, utc: Utc) -> Result<(), EndReason> {
+        let before = self.standing.end_and_meaning();
+        self.standing.recheck(in_force, known, utc)?;
+        if before != self.standing.end_and_meaning() {
+            self.pending = Pending::Nothing;
+        }
+        Ok(())
     }
 
     /// A notice is to be said: now, or where [`Verdict::ForwardAndNotify`] says.

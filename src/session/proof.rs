@@ -26,12 +26,14 @@ use super::order::Order;
 use super::scram::ScramProven;
 use super::standing::{Evidence, Standing, Told, earliest};
 use super::surroundings::{NoRoute, Spent, Surroundings};
-use super::terms::Terms;
+use super::terms::{self, Terms};
 
 /// What the client claims, and the authentication rule that says how to prove it.
 pub(super) struct Claim {
     pub parameters: StartupParameters,
     pub spoken: ProtocolVersion,
+    /// The policy of which the rule is.
+    generation: u64,
     method: Method,
     pub(super) scram_iterations: u32,
     /// Providers whose word counts, by name; none: any issuer's.
@@ -60,13 +62,7 @@ impl Claim {
         let in_force = around.in_force();
         gate.draft.policy(&in_force);
         let tls = gate.tls.is_some();
-        let arrival = Arrival {
-            listener: &gate.entrance.listener,
-            tls,
-            source: gate.entrance.source(),
-            database: parameters.database(),
-            user: parameters.user(),
-        };
+        let arrival = arrival(gate, &parameters);
         let host = gate.said_host();
         let said = Said {
             user: parameters.user(),
@@ -86,6 +82,7 @@ impl Claim {
             Some((rules.discovery_url()?, rules.scope.clone()))
         });
         let claim = Self {
+            generation: snapshot.generation(),
             spoken: message.version.spoken(),
             method: rule.method,
             scram_iterations: rule.scram_iterations,
@@ -169,6 +166,7 @@ impl Claim {
         let utc = around.utc();
         let started = around.now();
         gate.draft.policy(&in_force);
+        self.check_rule(gate, &in_force, &shown)?;
         let found = self.resolve(gate, around, &in_force, &shown)?;
         let facts = self.facts(gate, &found, &shown, utc);
         let permit = self.permit(gate, &in_force, &facts);
@@ -208,6 +206,8 @@ impl Claim {
             user: name(self.parameters.user()),
             database: name(self.parameters.database()),
             server_database: name(&server_database),
+            access: grant.access(),
+            settings: terms::settings(&grant),
             limits: permit.limits(),
             on_expiry: grant.on_expiry(),
             expiry_notice: grant.expiry_notice(),
@@ -244,6 +244,28 @@ impl Claim {
             gate,
             around,
         ))
+    }
+
+    /// Where the policy is another one than when the proof was asked for, the rule of now has to ask for the same.
+    fn check_rule(&self, gate: &mut Gate, in_force: &InForce, shown: &Shown) -> Result<(), Denial> {
+        let snapshot = &in_force.snapshot;
+        if self.generation == snapshot.generation() {
+            return Ok(());
+        }
+        let changed = || self.denial(Reason::PolicyChanged);
+        let arrival = arrival(gate, &self.parameters);
+        let rule = snapshot.authentication_rule(&arrival).ok_or_else(changed)?;
+        let taken = match shown {
+            Shown::Nothing | Shown::Scram(_) => true,
+            Shown::Provider(assertion) => snapshot
+                .provider_named(assertion.provider())
+                .is_some_and(|provider| rule.takes(provider)),
+        };
+        gate.draft.fill().rule = Some(Name::from(rule.name));
+        match rule.method == self.method && taken {
+            true => Ok(()),
+            false => Err(changed()),
+        }
     }
 
     /// The one identity that every proof stands for.
@@ -426,6 +448,16 @@ impl Claim {
             true => Err(self.denial(Reason::ClaimMissing)),
             false => Ok(text),
         }
+    }
+}
+
+fn arrival<'a>(gate: &'a Gate, parameters: &'a StartupParameters) -> Arrival<'a> {
+    Arrival {
+        listener: &gate.entrance.listener,
+        tls: gate.tls.is_some(),
+        source: gate.entrance.source(),
+        database: parameters.database(),
+        user: parameters.user(),
     }
 }
 

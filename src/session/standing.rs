@@ -69,8 +69,8 @@ pub enum Expiry {
 impl Standing {
     /// Judges everything again on the policy in force now: the certificate, the token, the identity, the grant.
     ///
-    /// A session keeps its server connection, so a policy that would now lead it to another role, cluster or database takes
-    /// the permission that it stands on away.
+    /// A session keeps its server connection and what was set there at its start, so a policy that would now lead it to another
+    /// role, cluster, database, access or setting takes the permission that it stands on away.
     pub fn recheck(&mut self, in_force: &InForce, known: &mut certificate::Cache, utc: Utc) -> Result<(), EndReason> {
         let swapped = self.generation != in_force.snapshot.generation();
         let gone = if swapped {
@@ -84,7 +84,7 @@ impl Standing {
         let (Some(grant), Some(cluster)) = (snapshot.grant(permit.grant()), snapshot.cluster(permit.cluster())) else {
             return Err(gone);
         };
-        let elsewhere = *grant.role() != *self.terms.role
+        let elsewhere = !self.terms.same_effect(&grant)
             || *cluster.name() != *self.terms.cluster
             || *judged.server_database != *self.terms.server_database;
         if elsewhere {
@@ -101,11 +101,17 @@ impl Standing {
         if terms.on_expiry == OnExpiry::Terminate && expired {
             return Err(EndReason::ProofExpired);
         }
+        let before = self.end_and_meaning();
         if terms != *self.terms {
             self.terms = Arc::new(terms);
         }
         if let Some(evidence) = &mut self.evidence {
             evidence.ends = judged.ends;
+        }
+        if before != self.end_and_meaning()
+            && let Some(evidence) = &mut self.evidence
+        {
+            evidence.told = Told::Nothing;
         }
         self.generation = snapshot.generation();
         self.recheck_at = judged.recheck_at;
@@ -254,6 +260,11 @@ impl Standing {
 
     fn assertion(&self) -> Option<&Assertion> {
         self.evidence.as_ref()?.assertion.as_ref()
+    }
+
+    /// When the proof ends and what that means: with another of them, what was begun for the end of before counts no more.
+    pub fn end_and_meaning(&self) -> (Option<Utc>, OnExpiry, Option<u32>) {
+        (self.proof_ends(), self.terms.on_expiry, self.terms.expiry_notice)
     }
 
     /// The end of the certificate or the token, whichever comes first.

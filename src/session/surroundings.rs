@@ -40,8 +40,8 @@ pub trait Surroundings {
     /// Another number whenever an issuer's keys are others. To be asked for before the keys: what is verified with keys that
     /// come in between is then remembered under a number that is over.
     fn keys_generation(&self) -> u64;
-    /// The keys of a token issuer that fetches them, as long as they may be used.
-    fn keys_of(&self, issuer: &KnownIssuer) -> Option<Arc<KeySet>>;
+    /// The keys of a token issuer that fetches them, as long as they may be used; or why there are none, in words.
+    fn keys_of(&self, issuer: &KnownIssuer) -> Result<Arc<KeySet>, Box<str>>;
     /// A token with this SHA-256 that was verified before, with these keys and under this policy.
     fn known_token(&mut self, hash: &[u8; 32], keys: u64, policy: u64) -> Option<Arc<Verified>>;
     fn remember_token(&mut self, hash: [u8; 32], keys: u64, policy: u64, verified: Arc<Verified>);

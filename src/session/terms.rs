@@ -3,7 +3,8 @@
 
 use std::hash::{Hash, Hasher};
 
-use postern_policy::model::{Limits, OnExpiry};
+use postern_policy::model::{Access, Limits, OnExpiry};
+use postern_policy::view::GrantView;
 
 use crate::audit::Name;
 
@@ -19,10 +20,29 @@ pub struct Terms {
     pub database: Name,
     /// The database at the server.
     pub server_database: Name,
+    pub access: Access,
+    /// What the grant fixes at the start of a session, name and template.
+    pub settings: Box<[(Name, Name)]>,
     pub limits: Limits,
     pub on_expiry: OnExpiry,
     /// Seconds before the proof's end.
     pub expiry_notice: Option<u32>,
+}
+
+impl Terms {
+    /// Whether the grant gives what these terms give: what a session was told at its start is not told again.
+    pub fn same_effect(&self, grant: &GrantView<'_>) -> bool {
+        let settings = self.settings.iter().map(|(name, value)| (&**name, &**value));
+        *grant.role() == *self.role && grant.access() == self.access && grant.settings().eq(settings)
+    }
+}
+
+/// As [`Terms::settings`].
+pub fn settings(grant: &GrantView<'_>) -> Box<[(Name, Name)]> {
+    grant
+        .settings()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
 }
 
 impl Hash for Terms {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use postern_policy::model::Asked;
 
-use crate::audit::{Name, Outcome, Reason};
+use crate::audit::{self, Name, Outcome, Reason};
 use crate::identity::oauthbearer::{self, OAUTHBEARER, Request};
 use crate::identity::token::{MAX_TOKEN, TokenRefusal, Unverified, Verified, cache};
 use crate::in_force::InForce;
@@ -126,8 +126,14 @@ impl OauthDummy {
     pub fn answered(self, body: &[u8]) -> (Outcome, Denial) {
         match oauthbearer::is_dummy(body) {
             true => (self.outcome, self.denial),
-            false => (self.outcome, malformed(&oauthbearer::Malformed::DummyExpected.into())),
+            false => self.ended_by(malformed(&oauthbearer::Malformed::DummyExpected.into())),
         }
+    }
+
+    /// The client hears of what it did instead. Why it was turned away is not its to choose.
+    pub fn ended_by(self, other: Denial) -> (Outcome, Denial) {
+        let reason = self.denial.reason;
+        (self.outcome, Denial { reason, ..other })
     }
 }
 
@@ -138,12 +144,22 @@ impl AwaitKeys {
     }
 
     /// The issuer has been asked; whatever there is now has to do.
-    pub fn fetched(self, gate: &mut Gate, around: &mut dyn Surroundings) -> TokenStep {
+    pub fn fetched(self, gate: &mut Gate, around: &mut dyn Surroundings, asked: bool) -> TokenStep {
         let Self { claim, token } = self;
         let in_force = around.in_force();
         match verify(&claim, around, &in_force, token.expose()) {
             Ok(found) => show(claim, gate, around, found),
-            Err(Unverifiable { refusal, .. }) => failed(claim, token_reason(refusal)),
+            Err(Unverifiable { refusal, ask, keys }) => {
+                if let Some(NoKeys { provider, why }) = keys {
+                    let record = gate.draft.fill();
+                    record.assertion = Some(Box::new(audit::Assertion::by(provider)));
+                    record.detail = Some(why);
+                }
+                let mut failed = failure(claim, token_reason(refusal));
+                // Its key may be one that the issuer has begun to use just now.
+                failed.denial.spared = ask.is_some() && !asked;
+                TokenStep::Failed(failed)
+            }
         }
     }
 }
@@ -174,7 +190,7 @@ fn begin(claim: Claim, gate: &mut Gate, around: &mut dyn Surroundings, token: &[
             let token = Secret::new(token.to_vec());
             TokenStep::NeedKeys(AwaitKeys { claim, token }, provider)
         }
-        Err(Unverifiable { refusal, ask: None }) => failed(claim, token_reason(refusal)),
+        Err(Unverifiable { refusal, ask: None, .. }) => failed(claim, token_reason(refusal)),
     }
 }
 
@@ -188,11 +204,22 @@ struct Unverifiable {
     refusal: TokenRefusal,
     /// The provider whose keys, fetched again, might verify it.
     ask: Option<Name>,
+    /// Its provider has no keys that may be used.
+    keys: Option<NoKeys>,
+}
+
+struct NoKeys {
+    provider: Name,
+    why: Box<str>,
 }
 
 impl From<TokenRefusal> for Unverifiable {
     fn from(refusal: TokenRefusal) -> Self {
-        Self { refusal, ask: None }
+        Self {
+            refusal,
+            ask: None,
+            keys: None,
+        }
     }
 }
 
@@ -215,8 +242,8 @@ fn verify(
             .filter(|known| claim.takes(&known.name))
             .ok_or(TokenRefusal::IssuerUnknown)?;
         // Keys that are too old are no keys, whatever was verified with them before.
-        if known.inline.is_none() && around.keys_of(known).is_none() {
-            return Err(unavailable(&known.name));
+        if known.inline.is_none() {
+            around.keys_of(known).map_err(|why| unavailable(&known.name, why))?;
         }
         return Ok(Signed {
             provider: known.name.clone(),
@@ -228,16 +255,19 @@ fn verify(
     let known = known
         .filter(|known| claim.takes(&known.name))
         .ok_or(TokenRefusal::IssuerUnknown)?;
-    let fetched = match known.inline {
-        Some(_) => None,
-        None => Some(around.keys_of(known).ok_or_else(|| unavailable(&known.name))?),
+    let keys = match &known.inline {
+        Some(keys) => keys.clone(),
+        None => around.keys_of(known).map_err(|why| unavailable(&known.name, why))?,
     };
-    let Some(keys) = known.inline.as_ref().or(fetched.as_ref()) else {
-        return Err(unavailable(&known.name));
-    };
-    let verified = unverified.verify(keys, &known.rules).map_err(|refusal| Unverifiable {
-        ask: (refusal == TokenRefusal::UnknownKey && fetched.is_some()).then(|| known.name.clone()),
-        refusal,
+    // A token that does not name its key may be of one that is not there yet as well.
+    let nameless = unverified.key_id().is_none();
+    let verified = unverified.verify(&keys, &known.rules).map_err(|refusal| {
+        let maybe_newer =
+            refusal == TokenRefusal::UnknownKey || (nameless && refusal == TokenRefusal::SignatureInvalid);
+        Unverifiable {
+            ask: (maybe_newer && known.inline.is_none()).then(|| known.name.clone()),
+            ..Unverifiable::from(refusal)
+        }
     })?;
     let verified = Arc::new(verified);
     around.remember_token(hash, generation, policy, verified.clone());
@@ -247,10 +277,14 @@ fn verify(
     })
 }
 
-fn unavailable(provider: &Name) -> Unverifiable {
+fn unavailable(provider: &Name, why: Box<str>) -> Unverifiable {
     Unverifiable {
         refusal: TokenRefusal::ProviderUnavailable,
         ask: Some(provider.clone()),
+        keys: Some(NoKeys {
+            provider: provider.clone(),
+            why,
+        }),
     }
 }
 
@@ -265,11 +299,15 @@ fn show(claim: Claim, gate: &Gate, around: &dyn Surroundings, found: Signed) -> 
 }
 
 fn failed(claim: Claim, reason: Reason) -> TokenStep {
-    TokenStep::Failed(Failed {
+    TokenStep::Failed(failure(claim, reason))
+}
+
+fn failure(claim: Claim, reason: Reason) -> Failed {
+    Failed {
         outcome: Outcome::Denied,
         challenge: challenge(&claim),
         denial: claim.denial(reason),
-    })
+    }
 }
 
 /// `None` where the token was a password.

@@ -213,6 +213,36 @@ fn a_token_that_counts_once_says_so() {
     assert!(said.contains("counts once"), "{said}");
 }
 
+/// What a gate refuses when it starts, `check` tells before.
+#[test]
+fn a_key_set_that_no_gate_takes_is_told_of() {
+    let place = Place::new();
+    let directory = place.0.path().display().to_string();
+    let output = place.path("policy.snapshot");
+    let told = |keys: &str| {
+        place.0.write_mode("keys.json", keys, 0o644);
+        for words in [
+            &["postern", "check", &directory][..],
+            &["postern", "compile", &directory, "-o", &output],
+        ] {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let mut terminal = Terminal {
+                out: &mut out,
+                err: &mut err,
+            };
+            let exit = command(words.iter().map(Into::into), &mut terminal);
+            let said = String::from_utf8(err).expect("text");
+            assert!(
+                exit != Exit::Ok && said.contains("provider corp: the key set"),
+                "{words:?}: {said}"
+            );
+            assert!(!std::fs::exists(&output).expect("a directory"));
+        }
+    };
+    told(r#"{"keys": []}"#);
+    told(r#"{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}"#);
+}
+
 #[test]
 fn explain_takes_a_token() {
     let (place, good) = (Place::new(), token(claims()));

@@ -97,11 +97,19 @@ impl Provider {
         }
     }
 
+    /// Whether it is a webhook that stays where it is: what waits to be asked there may still be.
+    fn asks_where(&self, work: &Work) -> bool {
+        match (self, work) {
+            (Provider::Hook(hook), Work::Webhook(Ok(plan))) => hook.plan.origin == plan.origin,
+            _ => false,
+        }
+    }
+
     fn end(&self) {
         match self {
             Provider::Issuer(issuer) => issuer.end(),
-            // Questions under way still get their answers.
-            Provider::Hook(_) | Provider::Inline { .. } | Provider::Broken { .. } => {}
+            Provider::Hook(hook) => hook.end(),
+            Provider::Inline { .. } | Provider::Broken { .. } => {}
         }
     }
 }
@@ -127,15 +135,18 @@ impl Desk {
             Ask::Refetch { provider, ticket } => match self.providers.get(&provider) {
                 Some(Provider::Issuer(issuer)) => issuer.refetch(ticket),
                 Some(Provider::Inline { .. } | Provider::Hook(_) | Provider::Broken { .. }) | None => {
-                    (self.shared.tell)(ticket, Told::KeysRefetched);
+                    // What stands in the policy is all there is.
+                    (self.shared.tell)(ticket, Told::KeysRefetched { asked: true });
                 }
             },
             Ask::Webhook {
                 provider,
+                origin,
                 question,
                 ticket,
             } => match self.providers.get(&provider) {
-                Some(Provider::Hook(hook)) => hook.ask(&question, ticket),
+                Some(Provider::Hook(hook)) if hook.plan.origin == origin => hook.ask(&question, ticket),
+                Some(Provider::Hook(_)) => self.tell_unavailable(ticket, "the policy moves the webhook just now"),
                 Some(Provider::Broken { why, figures }) => {
                     figures.asked.one();
                     figures.unavailable.one();
@@ -189,7 +200,7 @@ impl Desk {
             }
             (Work::Webhook(Ok(plan)), Some(Provider::Hook(hook))) if plan.same_as(&hook.plan) => Provider::Hook(hook),
             (work, before) => {
-                if let Some(before) = &before {
+                if let Some(before) = before.as_ref().filter(|before| !before.asks_where(&work)) {
                     before.end();
                 }
                 self.shared.want_none(name);

@@ -93,6 +93,15 @@ impl ProviderKeys {
     pub fn usable_from(&self, origin: KeyOrigin, now: Utc) -> Option<&Arc<KeySet>> {
         self.usable(now).filter(|_| self.origin == Some(origin))
     }
+
+    /// For the record of somebody who was turned away.
+    pub fn why_unusable(&self) -> Box<str> {
+        match (&self.last_error, &self.keys) {
+            (Some(error), None) => format!("no keys: {error}").into(),
+            (Some(error), Some(_)) => format!("the keys are too old: {error}").into(),
+            (None, _) => "no keys yet".into(),
+        }
+    }
 }
 
 #[cfg(test)]

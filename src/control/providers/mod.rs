@@ -39,7 +39,7 @@ use super::messages::Busy;
 use super::resolve::Addresses;
 use super::runtime::Runner;
 use crate::audit::Ticket;
-use crate::identity::webhook::{Answer, Question};
+use crate::identity::webhook::{Answer, Question, WebhookOrigin};
 use line::Line;
 use shared::Shared;
 
@@ -59,6 +59,8 @@ pub enum Ask {
     /// Answered by [`Told::Webhook`], within the webhook's deadline.
     Webhook {
         provider: Box<str>,
+        /// Where the policy of the question has it; nobody else is asked.
+        origin: WebhookOrigin,
         question: Box<Question>,
         ticket: Ticket,
     },
@@ -67,8 +69,11 @@ pub enum Ask {
 /// What a core is told. Every [`Ask`] that was taken is answered once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
-    /// Look into [`KeySets`] again: the set is as new as it will be for now.
-    KeysRefetched,
+    /// Look into [`KeySets`] again: the set is as new as it will be for now. `asked`: the issuer was asked for the occasion,
+    /// and has answered; otherwise a newer one may exist.
+    KeysRefetched {
+        asked: bool,
+    },
     Webhook(Answer),
 }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern_policy::model::{KeySource, TokenForm, TokenIssuer, Webhook};
-use rustls::ClientConfig;
 use subtle::ConstantTimeEq;
 
 use super::discovery;
 use super::target::Target;
-use super::trust::{TrustFault, client_config};
+use super::trust::{Tls, TrustFault, client_config};
 use crate::identity::token::{KeyOrigin, KeySet};
+use crate::identity::webhook::WebhookOrigin;
 use crate::secret::Secret;
 
 /// A provider of the policy in force.
@@ -53,7 +53,7 @@ pub struct KeysPlan {
     pub source: Source,
     pub refresh: Duration,
     pub keys_max_age: Duration,
-    pub tls: Arc<ClientConfig>,
+    pub tls: Tls,
     pub origin: KeyOrigin,
 }
 
@@ -69,8 +69,8 @@ pub struct WebhookPlan {
     pub deadline: Duration,
     pub concurrency: usize,
     pub cache_max_age: Duration,
-    pub tls: Arc<ClientConfig>,
-    roots: Vec<Vec<u8>>,
+    pub tls: Tls,
+    pub origin: WebhookOrigin,
 }
 
 /// Makes all of them ready.
@@ -92,7 +92,10 @@ pub fn plans(specs: Vec<ProviderSpec>) -> Vec<Plan> {
 
 impl KeysPlan {
     pub fn same_as(&self, other: &Self) -> bool {
-        self.same_keys(other) && self.refresh == other.refresh && self.keys_max_age == other.keys_max_age
+        self.same_keys(other)
+            && self.tls.same_as(&other.tls)
+            && self.refresh == other.refresh
+            && self.keys_max_age == other.keys_max_age
     }
 
     /// Keys fetched by the one serve for the other.
@@ -113,7 +116,7 @@ impl WebhookPlan {
             && self.deadline == other.deadline
             && self.concurrency == other.concurrency
             && self.cache_max_age == other.cache_max_age
-            && self.roots == other.roots
+            && self.tls.same_as(&other.tls)
     }
 }
 
@@ -139,11 +142,11 @@ impl std::fmt::Display for Source {
 /// The system's trust anchors are read once for all who want them.
 #[derive(Default)]
 struct Trust {
-    system: Option<Result<Arc<ClientConfig>, TrustFault>>,
+    system: Option<Result<Tls, TrustFault>>,
 }
 
 impl Trust {
-    fn of(&mut self, roots: &[Vec<u8>]) -> Result<Arc<ClientConfig>, Box<str>> {
+    fn of(&mut self, roots: &[Vec<u8>]) -> Result<Tls, Box<str>> {
         let config = if roots.is_empty() {
             self.system.get_or_insert_with(|| client_config(&[])).clone()
         } else {
@@ -201,7 +204,7 @@ fn webhook_plan(webhook: Webhook, authorization: Option<Secret>, trust: &mut Tru
         concurrency: (webhook.concurrency as usize).max(1),
         cache_max_age: Duration::from_secs(u64::from(webhook.cache_max_age)),
         tls: trust.of(&webhook.roots)?,
-        roots: webhook.roots,
+        origin: WebhookOrigin::of(&webhook),
     })
 }
 

@@ -78,7 +78,7 @@ enum KeysFault {
 impl Issuer {
     pub fn new(plan: KeysPlan, figures: Arc<Figures>, shared: Rc<Shared>) -> Self {
         Self {
-            client: Client::new(plan.tls.clone(), shared.addresses.clone()),
+            client: Client::new(plan.tls.config.clone(), shared.addresses.clone()),
             plan,
             figures,
             shared,
@@ -117,7 +117,7 @@ impl Issuer {
         let interval = self.shared.pace.refetch_interval;
         if self.gone.get() || state.refetched.is_some_and(|last| last.elapsed() < interval) {
             drop(state);
-            (self.shared.tell)(ticket, Told::KeysRefetched);
+            (self.shared.tell)(ticket, Told::KeysRefetched { asked: false });
             return;
         }
         state.refetched = Some(Instant::now());
@@ -126,13 +126,14 @@ impl Issuer {
     }
 
     fn answer_waiting(&self) {
-        let waiting = {
+        let (waiting, asked) = {
             let mut state = self.state.borrow_mut();
             state.fetching = false;
-            std::mem::take(&mut state.waiting)
+            let asked = state.failures_in_a_row == 0 && !self.gone.get();
+            (std::mem::take(&mut state.waiting), asked)
         };
         for ticket in waiting {
-            (self.shared.tell)(ticket, Told::KeysRefetched);
+            (self.shared.tell)(ticket, Told::KeysRefetched { asked });
         }
     }
 

@@ -5,7 +5,8 @@ mod keys;
 mod server;
 mod trips;
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -33,6 +34,7 @@ struct Site {
     providers: Providers,
     told: Receiver<(Ticket, Told)>,
     wanted: Arc<Mutex<BTreeSet<String>>>,
+    origins: RefCell<HashMap<Box<str>, WebhookOrigin>>,
 }
 
 impl Site {
@@ -64,7 +66,23 @@ impl Site {
             providers: Providers::start_on(setup, driver).unwrap(),
             told,
             wanted,
+            origins: RefCell::default(),
         }
+    }
+
+    fn set(&self, specs: Vec<ProviderSpec>) {
+        let origins = specs.iter().filter_map(|spec| match &spec.kind {
+            ProviderKind::Webhook { webhook, .. } => Some((spec.name.clone(), WebhookOrigin::of(webhook))),
+            ProviderKind::Issuer(_) => None,
+        });
+        self.origins.borrow_mut().extend(origins);
+        self.providers.set(specs);
+    }
+
+    /// Where the webhook was last said to be.
+    fn origin(&self, name: &str) -> WebhookOrigin {
+        let nowhere = || WebhookOrigin::of(&a_webhook("https://nowhere", Vec::new()));
+        self.origins.borrow().get(name).copied().unwrap_or_else(nowhere)
     }
 
     /// Waits until the runtime knows the provider.
@@ -95,7 +113,7 @@ impl Site {
     fn hear_webhook(&self) -> (Ticket, Answer) {
         match self.hear() {
             (ticket, Told::Webhook(answer)) => (ticket, answer),
-            (_, Told::KeysRefetched) => panic!("not asked for keys"),
+            (_, Told::KeysRefetched { .. }) => panic!("not asked for keys"),
         }
     }
 }
@@ -146,9 +164,13 @@ fn spec(name: &str, issuer: TokenIssuer) -> ProviderSpec {
 }
 
 fn webhook(server: &Server, path: &str) -> Webhook {
+    a_webhook(&server.url(path), vec![server.root()])
+}
+
+fn a_webhook(url: &str, roots: Vec<Vec<u8>>) -> Webhook {
     Webhook {
-        url: server.url(path),
-        roots: vec![server.root()],
+        url: url.to_owned(),
+        roots,
         authorization_file: None,
         deadline: 20_000,
         concurrency: 4,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::aws_lc_rs::digest::{Context, SHA256};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
@@ -16,20 +17,52 @@ pub enum TrustFault {
     Tls(rustls::Error),
 }
 
+/// TLS towards a provider, and which anchors it stands on: the system's may become others.
+#[derive(Clone)]
+pub struct Tls {
+    pub config: Arc<ClientConfig>,
+    anchors: [u8; 32],
+}
+
+impl Tls {
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.anchors == other.anchors
+    }
+}
+
 /// TLS towards a provider. `roots`: DER; with none the system's are read from its files, which takes a while.
-pub fn client_config(roots: &[Vec<u8>]) -> Result<Arc<ClientConfig>, TrustFault> {
+pub fn client_config(roots: &[Vec<u8>]) -> Result<Tls, TrustFault> {
     let store = if roots.is_empty() {
         system_anchors()?
     } else {
         anchors_of(roots)?
     };
+    let anchors = digest_of(&store);
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(TrustFault::Tls)?
         .with_root_certificates(store)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Tls {
+        config: Arc::new(config),
+        anchors,
+    })
+}
+
+fn digest_of(store: &RootCertStore) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for anchor in &store.roots {
+        let parts = [&anchor.subject, &anchor.subject_public_key_info];
+        let parts = parts.into_iter().chain(&anchor.name_constraints);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+    }
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
 }
 
 fn anchors_of(roots: &[Vec<u8>]) -> Result<RootCertStore, TrustFault> {
@@ -63,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_root_that_is_no_certificate_is_named() {
-        let fault = client_config(&[b"no certificate".to_vec()]).unwrap_err();
-        assert!(matches!(fault, TrustFault::Anchor(_)), "{fault}");
+        let fault = client_config(&[b"no certificate".to_vec()]).err();
+        assert!(matches!(fault, Some(TrustFault::Anchor(_))), "{fault:?}");
     }
 }

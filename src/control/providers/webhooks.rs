@@ -2,7 +2,7 @@
 //!
 //! No answer is a no. Nothing here retries: the client does, by trying to log in again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,12 +49,15 @@ pub struct Hook {
     /// Who waits for which answer.
     waiting: RefCell<HashMap<QuestionName, Vec<Ticket>>>,
     turns: Semaphore,
+    gone: Cell<bool>,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum HookFault {
     #[error("no turn within {0} ms: all {1} places are taken")]
     NoTurn(u128, usize),
+    #[error("the policy does not ask there any more")]
+    Gone,
     #[error(transparent)]
     Request(#[from] Fault),
     #[error(transparent)]
@@ -67,7 +70,7 @@ impl Hook {
     /// `key`: bytes that nobody else has.
     pub fn new(plan: WebhookPlan, figures: Arc<Figures>, shared: Rc<Shared>, key: &[u8]) -> Self {
         Self {
-            client: Client::new(plan.tls.clone(), shared.addresses.clone()),
+            client: Client::new(plan.tls.config.clone(), shared.addresses.clone()),
             turns: Semaphore::new(plan.concurrency.min(Semaphore::MAX_PERMITS)),
             plan,
             figures,
@@ -75,7 +78,13 @@ impl Hook {
             key: hmac::Key::new(hmac::HMAC_SHA256, key),
             kept: RefCell::new(Kept::new(MAX_KEPT, MAX_KEPT_WEIGHT)),
             waiting: RefCell::default(),
+            gone: Cell::new(false),
         }
+    }
+
+    /// The policy does not ask here any more. Questions that are asked already still get their answers.
+    pub fn end(&self) {
+        self.gone.set(true);
     }
 
     /// Answers at once, joins those who wait for the same answer, or asks.
@@ -130,6 +139,9 @@ impl Hook {
         let (Ok(Ok(_turn)), 1..) = (turn, left.as_millis()) else {
             return Err(HookFault::NoTurn(self.plan.deadline.as_millis(), self.plan.concurrency));
         };
+        if self.gone.get() {
+            return Err(HookFault::Gone);
+        }
         let call = Call {
             target: &self.plan.target,
             headers: self.headers()?,

@@ -4,7 +4,7 @@
 use postern_policy::model::{ClaimTest, TokenForm, TokenIssuer};
 use postern_policy::words::Word;
 
-use super::verified::check_begin;
+use super::verified::{check_begin, longest_subject};
 use super::{Binding, TokenRefusal, Verified};
 use crate::time::Utc;
 
@@ -131,7 +131,7 @@ fn required_claim(token: &Verified, name: &str, test: &ClaimTest) -> Check {
 
 fn subject(token: &Verified, issuer: &TokenIssuer) -> Check {
     let name = &issuer.subject_claim;
-    let wanted = "one name of 1 to 255 bytes".to_owned();
+    let wanted = format!("one name of 1 to {} bytes", longest_subject(&issuer.form));
     let refusal = token.check_subject(issuer).err();
     Check::new(&format!("subject {name}"), wanted, values(token, name), refusal)
 }

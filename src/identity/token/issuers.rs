@@ -51,7 +51,10 @@ impl KeyOrigin {
             }
             KeySource::Discovery => {
                 add(b"discovery");
-                add(rules.discovery_url().unwrap_or_default().as_bytes());
+                // What the document has to say of itself: a slash at its end has the same document and is another issuer.
+                if let TokenForm::Oidc { issuer } = &rules.form {
+                    add(issuer.as_bytes());
+                }
             }
         }
         rules.roots.iter().for_each(|root| add(root));

@@ -18,6 +18,15 @@ use crate::time::Utc;
 const LARGEST_SKEW: u32 = CLOCK_SKEW.most();
 /// Bytes of a subject at most.
 const LONGEST_SUBJECT: usize = 255;
+/// The same of a SPIFFE ID (SPIFFE-ID, section 2.3).
+const LONGEST_SPIFFE_ID: usize = 2048;
+
+pub(super) fn longest_subject(form: &TokenForm) -> usize {
+    match form {
+        TokenForm::Oidc { .. } => LONGEST_SUBJECT,
+        TokenForm::JwtSvid { .. } => LONGEST_SPIFFE_ID,
+    }
+}
 
 /// The issuer has signed this. Whether it lets anybody in is another question: [`Verified::judge`]. Only
 /// [`super::Unverified::verify`] makes one.
@@ -251,8 +260,8 @@ impl Verified {
 
     pub(super) fn check_subject(&self, issuer: &TokenIssuer) -> Result<&str, TokenRefusal> {
         let subject = self.claims.only(&issuer.subject_claim);
-        let fits =
-            |subject: &&str| (1..=LONGEST_SUBJECT).contains(&subject.len()) && !subject.chars().any(char::is_control);
+        let most = longest_subject(&issuer.form);
+        let fits = |subject: &&str| (1..=most).contains(&subject.len()) && !subject.chars().any(char::is_control);
         subject.filter(fits).ok_or(TokenRefusal::SubjectInvalid)
     }
 

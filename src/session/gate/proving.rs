@@ -4,8 +4,9 @@ use postern_policy::model::Asked;
 
 use super::refusing::Refusal;
 use super::{Gate, Stage};
-use crate::audit::Outcome;
+use crate::audit::{Outcome, Reason};
 use crate::identity::scram;
+use crate::identity::webhook::Answer;
 use crate::session::denial::Denial;
 use crate::session::order::Order;
 use crate::session::proof::{Claim, Shown};
@@ -67,9 +68,10 @@ impl Gate {
         };
         self.hear_proof(around, &claim)?;
         if claim.asks() == Asked::PasswordForWebhook {
-            let (stage, question) = AwaitAnswer::ask(*claim, self, body)?;
+            let (stage, question) = AwaitAnswer::ask(*claim, self, &around.in_force(), body)?;
             self.orders.push_back(Order::AskWebhook {
                 provider: stage.provider().clone(),
+                origin: stage.origin(),
                 question,
             });
             return Ok(Stage::AwaitAnswer(Box::new(stage)));
@@ -102,10 +104,11 @@ impl Gate {
         assembler: &mut Assembler,
         input: &mut &[u8],
     ) -> Result<Stage, Denial> {
-        let Some(body) = take_password_message(assembler, input, MAX_SASL_MESSAGE)? else {
-            return Ok(Stage::ExpectOauthDummy(stage));
+        let (outcome, denial) = match take_password_message(assembler, input, MAX_SASL_MESSAGE) {
+            Ok(None) => return Ok(Stage::ExpectOauthDummy(stage)),
+            Ok(Some(body)) => stage.answered(body),
+            Err(denial) => stage.ended_by(denial),
         };
-        let (outcome, denial) = stage.answered(body);
         self.deny_as(around, outcome, &denial);
         Ok(Stage::Finished)
     }
@@ -129,6 +132,17 @@ impl Gate {
                 Ok(Stage::AwaitKeys(Box::new(stage)))
             }
             TokenStep::Failed(failed) => Ok(self.failed(around, failed)),
+        }
+    }
+
+    /// The client has left before its webhook answered: a no is a failed proof all the same, and nobody is let in.
+    pub(super) fn answered_too_late(&mut self, around: &mut dyn Surroundings, stage: AwaitAnswer, answer: Answer) {
+        match stage.answered(self, &around.in_force(), answer) {
+            Err(denial) if denial.is_failed_proof() => {
+                self.count_failure(around);
+                self.abandon_as(around, Outcome::Denied, denial.reason);
+            }
+            Err(_) | Ok(_) => self.abandon(around, Reason::ClientClosed),
         }
     }
 

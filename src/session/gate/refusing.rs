@@ -30,7 +30,7 @@ impl Gate {
     }
 
     /// Counted before it is told: whoever does not wait for the answer has guessed all the same.
-    fn count_failure(&mut self, around: &mut dyn Surroundings) {
+    pub(super) fn count_failure(&mut self, around: &mut dyn Surroundings) {
         let source = self.entrance.source();
         let user = self.draft.fill().asked.user.as_ref();
         if let Some(Ok(user)) = user.map(PeerText::as_text) {

@@ -219,8 +219,12 @@ impl Surroundings for World {
         self.keys_generation.get()
     }
 
-    fn keys_of(&self, issuer: &KnownIssuer) -> Option<Arc<KeySet>> {
-        let keys = self.keys.get(&*issuer.name).cloned();
+    fn keys_of(&self, issuer: &KnownIssuer) -> Result<Arc<KeySet>, Box<str>> {
+        let keys = self
+            .keys
+            .get(&*issuer.name)
+            .cloned()
+            .ok_or("the keys are too old".into());
         if let Some(next) = self.rotates_to.take() {
             self.keys_generation.set(next);
         }
@@ -405,7 +409,7 @@ impl Conversation {
             Order::Cancel { process_id, key } => self.cancels.push((process_id, key)),
             Order::ReadCredential { .. } => self.rereads += 1,
             Order::FetchKeys { provider } => self.fetches.push(provider.to_string()),
-            Order::AskWebhook { provider, question } => self.questions.push((provider.to_string(), *question)),
+            Order::AskWebhook { provider, question, .. } => self.questions.push((provider.to_string(), *question)),
             Order::Relay(passage) => self.passage = Some(passage),
             Order::Close => self.closed = true,
             Order::DeriveKeys { salt, iterations } => {

@@ -5,6 +5,7 @@ mod conversation;
 mod driven;
 mod expiry;
 mod failures;
+mod in_flight;
 mod login;
 mod proofs;
 mod refusals;

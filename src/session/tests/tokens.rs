@@ -548,7 +548,7 @@ fn an_unknown_key_is_fetched_once() {
 
 fn fetched(attempting: &mut Attempting) {
     let Conversation { gate, world, .. } = &mut attempting.conversation;
-    gate.handle_keys_fetched(world);
+    gate.handle_keys_fetched(world, true);
     attempting.conversation.drain();
     attempting.answer_challenge();
 }

@@ -8,6 +8,7 @@ const YES: &str = r#"{"allow":true,"identity":"alice","groups":["dev"],"attribut
 fn ask(site: &Site, provider: &str, user: &str, session: u64) {
     let ask = Ask::Webhook {
         provider: provider.into(),
+        origin: site.origin(provider),
         question: question(user),
         ticket: ticket(session),
     };
@@ -29,7 +30,7 @@ fn asking(
     let (site, server) = (Site::new(), Server::new(handler));
     let mut asked = webhook(&server, "/hook");
     change(&mut asked);
-    site.providers.set(vec![hook("hook", asked)]);
+    site.set(vec![hook("hook", asked)]);
     (site, server)
 }
 
@@ -198,6 +199,7 @@ fn answers_are_kept_as_long_as_they_say() {
     let before = server.seen().len();
     let ask = Ask::Webhook {
         provider: "hook".into(),
+        origin: site.origin("hook"),
         question: other,
         ticket: ticket(1),
     };
@@ -249,14 +251,13 @@ fn one_that_hangs_delays_no_other() {
         _ => Reply::ok(YES),
     });
     let (hangs, quick) = (webhook(&server, "/hangs"), webhook(&server, "/quick"));
-    site.providers
-        .set(vec![hook("hangs", hangs.clone()), hook("quick", quick.clone())]);
+    site.set(vec![hook("hangs", hangs.clone()), hook("quick", quick.clone())]);
     for session in 100..104 {
         ask(&site, "hangs", &session.to_string(), session);
     }
     until("all places are taken", || server.count("/hangs") == 4);
     assert!(matches!(answer(&site, "quick", "al"), Answer::Allowed(_)));
-    site.providers.set(vec![
+    site.set(vec![
         hook("hangs", hangs),
         hook("quick", quick),
         spec("corp", keys_at(&server, "/keys")),
@@ -284,11 +285,11 @@ fn the_authorization_goes_along_and_is_missed_where_it_is_missing() {
             authorization: authorization.map(|text| crate::secret::Secret::new(text.into())),
         },
     };
-    site.providers.set(vec![with(None)]);
+    site.set(vec![with(None)]);
     unavailable(&answer(&site, "hook", "a"), "authorization file");
-    site.providers.set(vec![with(Some("Bearer one"))]);
+    site.set(vec![with(Some("Bearer one"))]);
     assert!(matches!(answer(&site, "hook", "a"), Answer::Allowed(_)));
-    site.providers.set(vec![with(Some("Bearer two"))]);
+    site.set(vec![with(Some("Bearer two"))]);
     assert!(
         matches!(answer(&site, "hook", "a"), Answer::Allowed(_)),
         "asked again: the answers went with it"
@@ -299,26 +300,74 @@ fn the_authorization_goes_along_and_is_missed_where_it_is_missing() {
         .map(|seen| seen.headers["authorization"].clone())
         .collect();
     assert_eq!(sent, ["Bearer one", "Bearer two"]);
-    site.providers.set(vec![with(Some("line\nend"))]);
+    site.set(vec![with(Some("line\nend"))]);
     unavailable(&answer(&site, "hook", "a"), "header");
 }
 
 #[test]
 fn who_is_no_webhook_answers_nothing() {
     let (site, server) = (Site::new(), Server::new(|_| Reply::ok(key_set(&[]))));
-    site.providers.set(vec![spec("corp", keys_at(&server, "/keys"))]);
+    site.set(vec![spec("corp", keys_at(&server, "/keys"))]);
     for provider in ["corp", "unheard of"] {
         unavailable(&answer(&site, provider, "a"), "no such webhook");
     }
     let mut binary = question("a");
     binary.password = Some(crate::secret::Secret::new(vec![0xff]));
-    site.providers.set(vec![hook("hook", webhook(&server, "/hook"))]);
+    site.set(vec![hook("hook", webhook(&server, "/hook"))]);
     let ask = Ask::Webhook {
         provider: "hook".into(),
+        origin: site.origin("hook"),
         question: binary,
         ticket: ticket(1),
     };
     site.providers.ask(ask).unwrap();
     assert_eq!(site.hear_webhook().1, denied("the password is not UTF-8"));
     assert_eq!(server.count("/hook"), 0);
+}
+
+/// A password goes where the policy of its attempt sends it, and to no other place.
+#[test]
+fn nobody_is_asked_but_the_webhook_of_the_attempt_s_policy() {
+    let barrier = Barrier::default();
+    let held = barrier.clone();
+    let handler = move |seen: &Seen| {
+        if &*seen.path == "/old" {
+            held.wait();
+        }
+        Reply::ok(YES)
+    };
+    let (site, server) = (Site::new(), Server::new(handler));
+    let old = Webhook {
+        concurrency: 1,
+        ..webhook(&server, "/old")
+    };
+    site.set(vec![hook("hook", old)]);
+    let before = site.origin("hook");
+    ask(&site, "hook", "asked", 1);
+    until("it is asked", || server.count("/old") == 1);
+    ask(&site, "hook", "waits", 2);
+    until("both are there", || site.status("hook").in_flight == 2);
+    site.set(vec![hook("hook", webhook(&server, "/new"))]);
+    let late = Ask::Webhook {
+        provider: "hook".into(),
+        origin: before,
+        question: question("late"),
+        ticket: ticket(3),
+    };
+    site.providers.ask(late).unwrap();
+    let (told, answer) = site.hear_webhook();
+    assert_eq!(told, ticket(3));
+    unavailable(&answer, "moves the webhook");
+    ask(&site, "hook", "new", 4);
+    assert!(matches!(site.hear_webhook(), (told, Answer::Allowed(_)) if told == ticket(4)));
+    barrier.open();
+    let mut told = [site.hear_webhook(), site.hear_webhook()];
+    told.sort_by_key(|(ticket, _)| ticket.session);
+    let [(_, asked), (_, waited)] = told;
+    assert!(
+        matches!(asked, Answer::Allowed(_)),
+        "who is let in by it is the session's to judge"
+    );
+    unavailable(&waited, "does not ask there any more");
+    assert_eq!((server.count("/old"), server.count("/new")), (1, 1));
 }

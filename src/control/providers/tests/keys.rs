@@ -17,7 +17,7 @@ fn fetched(site: &Site, name: &str, ids: &[&str]) {
 #[test]
 fn keys_are_fetched_with_the_roots_of_the_policy() {
     let (site, server) = (Site::new(), serving(&["k1", "k2"]));
-    site.providers.set(vec![spec("corp", keys_at(&server, "/keys"))]);
+    site.set(vec![spec("corp", keys_at(&server, "/keys"))]);
     fetched(&site, "corp", &["k1", "k2"]);
     let keys = site.keys("corp").unwrap();
     let at = keys.fetched_at.unwrap();
@@ -39,7 +39,7 @@ fn another_root_is_not_trusted() {
     let (site, server, other) = (Site::new(), serving(&["k1"]), serving(&[]));
     let mut issuer = keys_at(&server, "/keys");
     issuer.roots = vec![other.root()];
-    site.providers.set(vec![spec("corp", issuer)]);
+    site.set(vec![spec("corp", issuer)]);
     until("the fetch fails", || site.status("corp").failures > 0);
     let error = site.status("corp").last_error.unwrap();
     assert!(error.contains("TLS") && error.contains("certificate"), "{error}");
@@ -57,7 +57,7 @@ fn an_unchanged_set_is_confirmed_by_its_tag() {
             .header("ETag", "\"v1\"")
             .header("Cache-Control", "max-age=0"),
     });
-    site.providers.set(vec![spec("corp", keys_at(&server, "/keys"))]);
+    site.set(vec![spec("corp", keys_at(&server, "/keys"))]);
     fetched(&site, "corp", &["k1"]);
     let first = site.keys("corp").unwrap();
     until("it is confirmed", || server.count("/keys") > 3);
@@ -93,7 +93,7 @@ fn the_provider_says_how_long_a_set_stays_fresh() {
     let mut rarely = keys_at(&server, "/rarely");
     rarely.refresh = 1;
     let often = keys_at(&server, "/often");
-    site.providers.set(vec![spec("rarely", rarely), spec("often", often)]);
+    site.set(vec![spec("rarely", rarely), spec("often", often)]);
     until("the one is fetched again and again", || server.count("/often") > 20);
     until("more than the refresh time of the other passes", {
         let start = Instant::now();
@@ -112,7 +112,7 @@ fn the_last_good_set_serves_while_its_provider_fails() {
         move |_: &server::Seen| Reply::ok(body.clone()).header("Cache-Control", "max-age=0")
     };
     server.answer_with(good(&["k1"]));
-    site.providers.set(vec![spec("corp", issuer)]);
+    site.set(vec![spec("corp", issuer)]);
     fetched(&site, "corp", &["k1"]);
     let failing = |error: &str, handler: fn(&server::Seen) -> Reply| {
         let failures = site.status("corp").failures;
@@ -165,7 +165,7 @@ fn keys_that_nobody_confirms_serve_up_to_their_bound() {
     let (site, server) = (Site::new(), serving(&["k1"]));
     let mut issuer = keys_at(&server, "/keys");
     issuer.keys_max_age = 2;
-    site.providers.set(vec![spec("corp", issuer)]);
+    site.set(vec![spec("corp", issuer)]);
     fetched(&site, "corp", &["k1"]);
     server.answer_with(|_| Reply::status(503));
     let now = crate::control::clock::utc_now;
@@ -187,7 +187,7 @@ fn rotated_keys_are_another_generation() {
     let turn = Arc::new(Mutex::new(key_set(&["k1"])));
     let body = turn.clone();
     server.answer_with(move |_| Reply::ok(body.lock().unwrap().clone()).header("Cache-Control", "no-store"));
-    site.providers.set(vec![spec("corp", keys_at(&server, "/keys"))]);
+    site.set(vec![spec("corp", keys_at(&server, "/keys"))]);
     fetched(&site, "corp", &["k1"]);
     let first = site.keys("corp").unwrap().generation;
     until("it is fetched some more", || server.count("/keys") > 3);
@@ -204,7 +204,7 @@ fn rotated_keys_are_another_generation() {
 #[test]
 fn ten_thousand_unknown_keys_are_one_fetch() {
     let (site, server) = (Site::new(), serving(&["k1"]));
-    site.providers.set(vec![spec("corp", keys_at(&server, "/keys"))]);
+    site.set(vec![spec("corp", keys_at(&server, "/keys"))]);
     fetched(&site, "corp", &["k1"]);
     until("the first fetch is over", || site.status("corp").in_flight == 0);
     let barrier = Barrier::default();
@@ -232,7 +232,7 @@ fn ten_thousand_unknown_keys_are_one_fetch() {
     let mut tickets: Vec<Ticket> = (0..10_000)
         .map(|_| {
             let (ticket, told) = site.hear();
-            assert_eq!(told, Told::KeysRefetched);
+            assert_eq!(told, Told::KeysRefetched { asked: true });
             ticket
         })
         .collect();
@@ -245,7 +245,7 @@ fn ten_thousand_unknown_keys_are_one_fetch() {
         site.providers.ask(Ask::Refetch { provider, ticket }).unwrap();
         assert_eq!(
             site.hear(),
-            (ticket, Told::KeysRefetched),
+            (ticket, Told::KeysRefetched { asked: false }),
             "no news within the interval"
         );
     }
@@ -260,7 +260,7 @@ fn after_the_interval_an_unknown_key_is_worth_a_fetch_again() {
         ..PACE
     };
     let (site, server) = (Site::at(pace, &[server::HOST]), serving(&["k1"]));
-    site.providers.set(vec![spec("corp", keys_at(&server, "/keys"))]);
+    site.set(vec![spec("corp", keys_at(&server, "/keys"))]);
     fetched(&site, "corp", &["k1"]);
     let before = server.count("/keys");
     until("it is fetched twice more", || {
@@ -271,7 +271,7 @@ fn after_the_interval_an_unknown_key_is_worth_a_fetch_again() {
                 ticket: ticket(1),
             })
             .unwrap();
-        assert_eq!(site.hear(), (ticket(1), Told::KeysRefetched));
+        assert_eq!(site.hear().0, ticket(1));
         server.count("/keys") > before + 1
     });
 }
@@ -279,7 +279,7 @@ fn after_the_interval_an_unknown_key_is_worth_a_fetch_again() {
 #[test]
 fn who_waits_for_keys_is_told_even_when_none_come() {
     let (site, server) = (Site::new(), serving(&["k1"]));
-    site.providers.set(vec![
+    site.set(vec![
         spec("corp", keys_at(&server, "/keys")),
         spec("inline", issuer(KeySource::Inline(key_set(&["i1"]).into()), &server)),
     ]);
@@ -291,7 +291,9 @@ fn who_waits_for_keys_is_told_even_when_none_come() {
         let ticket = ticket(session as u64);
         let provider = provider.into();
         site.providers.ask(Ask::Refetch { provider, ticket }).unwrap();
-        assert_eq!(site.hear(), (ticket, Told::KeysRefetched));
+        // That a policy's own keys are all there are is known; so is that there is no such issuer.
+        let asked = session > 0;
+        assert_eq!(site.hear(), (ticket, Told::KeysRefetched { asked }));
     }
     assert_eq!(site.keys("inline").unwrap().usable_until, Utc(i64::MAX));
 }
@@ -299,7 +301,7 @@ fn who_waits_for_keys_is_told_even_when_none_come() {
 #[test]
 fn who_waits_is_told_when_the_provider_goes() {
     let (site, server) = (Site::new(), serving(&["k1"]));
-    site.providers.set(vec![spec("corp", keys_at(&server, "/keys"))]);
+    site.set(vec![spec("corp", keys_at(&server, "/keys"))]);
     fetched(&site, "corp", &["k1"]);
     until("the first fetch is over", || site.status("corp").in_flight == 0);
     let barrier = Barrier::default();
@@ -316,10 +318,10 @@ fn who_waits_is_told_when_the_provider_goes() {
         })
         .unwrap();
     until("the server is asked", || server.count("/keys") == 2);
-    site.providers.set(Vec::new());
+    site.set(Vec::new());
     until("the keys are gone", || site.keys("corp").is_none());
     barrier.open();
-    assert_eq!(site.hear(), (ticket(1), Told::KeysRefetched));
+    assert_eq!(site.hear(), (ticket(1), Told::KeysRefetched { asked: false }));
     assert!(site.keys("corp").is_none(), "what comes late is nobody's");
     assert!(site.providers.status().is_empty() && site.wanted.lock().unwrap().is_empty());
 }
@@ -328,8 +330,7 @@ fn who_waits_is_told_when_the_provider_goes() {
 fn a_new_policy_fetches_only_what_it_changes() {
     let (site, server) = (Site::new(), serving(&["k1"]));
     let (same, mut changed) = (keys_at(&server, "/same"), keys_at(&server, "/changed"));
-    site.providers
-        .set(vec![spec("same", same.clone()), spec("changed", changed.clone())]);
+    site.set(vec![spec("same", same.clone()), spec("changed", changed.clone())]);
     fetched(&site, "same", &["k1"]);
     fetched(&site, "changed", &["k1"]);
     let generation = site.keys("same").unwrap().generation;
@@ -341,8 +342,7 @@ fn a_new_policy_fetches_only_what_it_changes() {
     });
     changed.keys = KeySource::Url(server.url("/moved"));
     let reworded = TokenIssuer { clock_skew: 5, ..same };
-    site.providers
-        .set(vec![spec("same", reworded), spec("changed", changed.clone())]);
+    site.set(vec![spec("same", reworded), spec("changed", changed.clone())]);
     until("the new place is asked", || server.count("/moved") == 1);
     assert!(
         site.keys("changed").unwrap().keys.is_none(),
@@ -358,7 +358,7 @@ fn a_new_policy_fetches_only_what_it_changes() {
     let before = site.keys("changed").unwrap();
     changed.keys_max_age = 7200;
     server.answer_with(|_| Reply::status(500));
-    site.providers.set(vec![spec("changed", changed)]);
+    site.set(vec![spec("changed", changed)]);
     until("the other time counts", || {
         site.keys("changed").unwrap().usable_until == Utc(before.fetched_at.unwrap().0 + 7_200_000_000)
     });
@@ -380,8 +380,7 @@ fn an_issuer_says_where_its_keys_are() {
         *document.lock().unwrap() = format!(r#"{{"issuer":"{issuer}","jwks_uri":"{keys}"}}"#);
     };
     configuration("https://somebody.else", &server.url("/elsewhere"));
-    site.providers
-        .set(vec![spec("corp", issuer(KeySource::Discovery, &server))]);
+    site.set(vec![spec("corp", issuer(KeySource::Discovery, &server))]);
     let fails = |error: &str| {
         until(error, || {
             let keys = site.keys("corp").unwrap();
@@ -398,6 +397,29 @@ fn an_issuer_says_where_its_keys_are() {
     assert_eq!(*site.keys("corp").unwrap().source, *server.url("/elsewhere"));
 }
 
+/// With a slash at its end it is found in the same place and is another.
+#[test]
+fn an_issuer_whose_name_is_put_right_is_asked_anew() {
+    let (site, server) = (Site::at(PACE, &[server::HOST]), serving(&["k1"]));
+    let (name, keys, body) = (server.url("/realm/"), server.url("/keys"), key_set(&["k1"]));
+    server.answer_with(move |seen| match &*seen.path {
+        "/realm/.well-known/openid-configuration" => Reply::ok(format!(r#"{{"issuer":"{name}","jwks_uri":"{keys}"}}"#)),
+        _ => Reply::ok(body.clone()),
+    });
+    let mut rules = issuer(KeySource::Discovery, &server);
+    site.set(vec![spec("corp", rules.clone())]);
+    until("it is refused", || {
+        let keys = site.keys("corp");
+        let error = keys.and_then(|keys| keys.last_error.clone());
+        error.is_some_and(|error| error.contains("of another issuer"))
+    });
+    rules.form = TokenForm::Oidc {
+        issuer: server.url("/realm/"),
+    };
+    site.set(vec![spec("corp", rules)]);
+    fetched(&site, "corp", &["k1"]);
+}
+
 #[test]
 fn a_host_that_only_the_provider_names_is_asked_for() {
     let (site, server) = (Site::new(), serving(&[]));
@@ -406,8 +428,7 @@ fn a_host_that_only_the_provider_names_is_asked_for() {
         server.url("/realm")
     );
     server.answer_with(move |_| Reply::ok(document.clone()));
-    site.providers
-        .set(vec![spec("corp", issuer(KeySource::Discovery, &server))]);
+    site.set(vec![spec("corp", issuer(KeySource::Discovery, &server))]);
     until("both hosts are wanted", || {
         *site.wanted.lock().unwrap() == BTreeSet::from([server::HOST.to_owned(), "keys.test".to_owned()])
     });
@@ -421,7 +442,7 @@ fn a_host_that_only_the_provider_names_is_asked_for() {
 fn what_the_policy_cannot_have_meant_is_told_and_harms_nobody_else() {
     let (site, server) = (Site::new(), serving(&["k1"]));
     let plain = KeySource::Url("http://idp.test/keys".to_owned());
-    site.providers.set(vec![
+    site.set(vec![
         spec("plain", issuer(plain, &server)),
         spec("garbage", issuer(KeySource::Inline(b"no keys".to_vec()), &server)),
         spec("corp", keys_at(&server, "/keys")),

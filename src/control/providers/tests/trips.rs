@@ -6,6 +6,7 @@ use super::*;
 fn asked(site: &Site, user: &str) -> Answer {
     let ask = Ask::Webhook {
         provider: "hook".into(),
+        origin: site.origin("hook"),
         question: question(user),
         ticket: ticket(1),
     };
@@ -20,7 +21,7 @@ fn a_connection_is_used_again_on_either_driver() {
     for driver in [Driver::Ring, Driver::Epoll] {
         let site = Site::on(driver, PACE, &[server::HOST]);
         let server = Server::new(|_| Reply::ok(NO));
-        site.providers.set(vec![hook("hook", webhook(&server, "/hook"))]);
+        site.set(vec![hook("hook", webhook(&server, "/hook"))]);
         for _ in 0..5 {
             assert!(matches!(asked(&site, "al"), Answer::Denied { .. }));
         }
@@ -31,7 +32,7 @@ fn a_connection_is_used_again_on_either_driver() {
 #[test]
 fn an_answer_in_pieces_is_put_together_and_bounded_all_the_same() {
     let (site, server) = (Site::new(), Server::new(|_| Reply::ok(NO).in_pieces(4)));
-    site.providers.set(vec![hook("hook", webhook(&server, "/hook"))]);
+    site.set(vec![hook("hook", webhook(&server, "/hook"))]);
     assert!(matches!(asked(&site, "al"), Answer::Denied { .. }));
     server.answer_with(|_| Reply::ok(vec![b' '; 64 * 1024 + 1]).in_pieces(1024));
     let answer = asked(&site, "al");
@@ -44,7 +45,7 @@ fn an_answer_in_pieces_is_put_together_and_bounded_all_the_same() {
 #[test]
 fn a_connection_that_the_provider_closed_is_replaced_without_a_word() {
     let (site, server) = (Site::new(), Server::new(|_| Reply::ok(NO).closing()));
-    site.providers.set(vec![hook("hook", webhook(&server, "/hook"))]);
+    site.set(vec![hook("hook", webhook(&server, "/hook"))]);
     for _ in 0..5 {
         assert!(matches!(asked(&site, "al"), Answer::Denied { .. }));
     }
@@ -67,7 +68,7 @@ fn nobody_there_and_no_address_are_told_apart() {
         (nobody, "cannot connect to 127.0.0.1"),
         (nowhere, "no address is known for nowhere.test"),
     ] {
-        site.providers.set(vec![hook("hook", webhook)]);
+        site.set(vec![hook("hook", webhook)]);
         let answer = asked(&site, "al");
         assert!(
             matches!(&answer, Answer::Unavailable { why } if why.contains(part)),
@@ -82,7 +83,7 @@ fn a_certificate_for_another_name_is_refused() {
     let server = Server::new(|_| Reply::ok(NO));
     let mut other = webhook(&server, "/hook");
     other.url = server.url("/hook").replace(server::HOST, "other.test");
-    site.providers.set(vec![hook("hook", other)]);
+    site.set(vec![hook("hook", other)]);
     let answer = asked(&site, "al");
     assert!(
         matches!(&answer, Answer::Unavailable { why } if why.contains("TLS with other.test")),
@@ -110,7 +111,7 @@ fn a_peer_that_speaks_no_tls_and_one_that_never_speaks_are_given_up() {
         let mut odd = webhook(&server, "/hook");
         odd.url = format!("https://{}:{port}/", server::HOST);
         odd.deadline = 500;
-        site.providers.set(vec![hook("hook", odd)]);
+        site.set(vec![hook("hook", odd)]);
         let answer = asked(&site, "al");
         assert!(
             matches!(&answer, Answer::Unavailable { why } if why.contains(part)),
@@ -128,9 +129,10 @@ fn the_thread_ends_with_its_handle_whatever_is_under_way() {
             Reply::ok(NO)
         }),
     );
-    site.providers.set(vec![hook("hook", webhook(&server, "/hook"))]);
+    site.set(vec![hook("hook", webhook(&server, "/hook"))]);
     let ask = Ask::Webhook {
         provider: "hook".into(),
+        origin: site.origin("hook"),
         question: question("al"),
         ticket: ticket(1),
     };

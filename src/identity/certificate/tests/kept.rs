@@ -21,7 +21,7 @@ impl Desk {
     fn of(chain: &[&Der]) -> Self {
         Self {
             known: Cache::new(PLENTY),
-            chain: chain.iter().map(|der| Der::clone(der)).collect(),
+            chain: chain.iter().copied().cloned().collect(),
         }
     }
 

@@ -61,6 +61,12 @@ fn a_svid_s_subject_is_of_the_trust_domain() {
         (json!("spiffe://corp/a/../b"), Some(TokenRefusal::SubjectInvalid)),
         (json!("alice"), Some(TokenRefusal::SubjectInvalid)),
         (json!(""), Some(TokenRefusal::SubjectInvalid)),
+        // As long as a SPIFFE ID may be, and a byte more.
+        (json!(format!("spiffe://corp/{}", "a".repeat(2034))), None),
+        (
+            json!(format!("spiffe://corp/{}", "a".repeat(2035))),
+            Some(TokenRefusal::SubjectInvalid),
+        ),
     ] {
         claims["sub"] = subject;
         assert_eq!(refused(claims.clone(), &svid()), expected, "{claims}");
