@@ -87,4 +87,6 @@ fn say(to: &mut dyn Write, exit: Exit, text: std::fmt::Arguments<'_>) -> Exit {
 }
 
 #[cfg(test)]
+mod example_tests;
+#[cfg(test)]
 mod tests;

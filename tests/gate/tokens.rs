@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::clients::{ConnectionString, Said, java, node, oauthbearer, psql, python, spawn_psql};
 use crate::support::issuer::{BOTH, HOOK, OAUTH, TOKEN, TokenGate, settings};
-use crate::support::place::wait_for;
+use crate::support::place::{text_of, wait_for};
 use crate::support::record::at;
 use crate::support::servers::Server;
 
@@ -526,4 +526,57 @@ fn ended(mut child: std::process::Child) -> String {
         .read_to_string(&mut said)
         .expect("text");
     said
+}
+
+/// Without `roots` a provider's certificate has to come from an authority of the system's.
+#[test]
+fn the_system_s_trust_anchors_count_where_the_policy_names_none() {
+    let world = TokenGate::before(Server::of_version(18).database()).wait();
+    let directory = world.gate.place.path("system-roots");
+    std::fs::create_dir(&directory).expect("a directory");
+    let policy = text_of(&world.gate.policy.directory.join("base.toml"));
+    let root = world.gate.place.path("pki/issuer.pem");
+    let named = format!("roots = [{:?}]\n", root.display().to_string());
+    assert!(policy.contains(&named), "{policy}");
+    std::fs::write(directory.join("base.toml"), policy.replace(&named, "")).expect("a policy");
+    let token = world.gate.place.write_secret("token", &world.token(world.claims()));
+    let inspect = |anchors: &std::path::Path| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_postern"))
+            .args(["token", "inspect"])
+            .arg(&directory)
+            .arg("--token")
+            .arg(&token)
+            .arg("--fetch")
+            .env("SSL_CERT_FILE", anchors)
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .expect("postern runs");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
+    };
+    let (code, said) = inspect(&root);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = inspect(&world.gate.ca);
+    assert!(code == Some(69) && said.contains("invalid peer certificate"), "{said}");
+}
+
+/// An outage ends no session, however long it lasts; who comes is turned away once the keys are too old.
+#[test]
+fn a_session_outlives_the_keys_that_it_was_let_in_by() {
+    let short = "refresh = \"1m\"\nkeys_max_age = \"2m\"";
+    let world = TokenGate::with(Server::of_version(18).database(), short, "").wait();
+    let token = world.token(world.claims());
+    let living = sleeping(&world, &world.connection(TOKEN).with("password", &token));
+    // The gate learns of other keys only from the issuer: with another place for them the old ones are nobody's.
+    world.issuer.set_faults(&Fault::Status(500));
+    let elsewhere = format!("{short}\njwks_url = {:?}", world.issuer.url_of("moved"));
+    world.gate.takes(|_| world.drop_in(&elsewhere, ""));
+    world.refused(&token, "provider_unavailable");
+    let attempt = world.gate.record.attempt_with("reason", "provider_unavailable");
+    assert_eq!(at(&attempt, "assertion.provider"), "idp", "{attempt}");
+    assert!(at(&attempt, "detail").contains("status 500"), "{attempt}");
+    assert_eq!(sleepers(&world), "1", "it goes on");
+    drop(living);
 }
