@@ -161,7 +161,7 @@ pub struct Compile {
 #[command(after_long_help = "Example:\n  read -rs password; printf %s \"$password\" | postern verifier")]
 pub struct Verifier {
     /// PBKDF2 iterations; the same for all verifiers under one authentication rule
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(4096..=10_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(4_096..=1_000_000))]
     pub iterations: u32,
 }
 
@@ -187,7 +187,7 @@ pub struct Enroll {
     #[arg(long)]
     pub password_stdin: bool,
     /// PBKDF2 iterations; the same for all verifiers under one authentication rule [default: 4096]
-    #[arg(long, value_name = "N", requires = "password_stdin", value_parser = clap::value_parser!(u32).range(4096..=10_000_000))]
+    #[arg(long, value_name = "N", requires = "password_stdin", value_parser = clap::value_parser!(u32).range(4_096..=1_000_000))]
     pub iterations: Option<u32>,
     /// Another name that the client may send as user; may be repeated
     #[arg(long = "alias", value_name = "NAME")]
@@ -246,8 +246,8 @@ pub struct Inspect {
     /// The database
     #[arg(long, requires = "user")]
     pub database: Option<String>,
-    /// The listener's name
-    #[arg(long, default_value = "main")]
+    /// The listener the client comes to; rules that name listeners match only with it
+    #[arg(long, value_name = "NAME", default_value = "")]
     pub listener: String,
     /// Where the client comes from: an IP address
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]

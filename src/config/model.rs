@@ -40,6 +40,8 @@ pub struct Server {
     pub authentication_deadline: Duration,
     /// From SIGTERM to the end of the last session.
     pub drain_deadline: Duration,
+    /// Used tokens of `one_time` providers that are remembered at once.
+    pub one_time_tokens: u32,
 }
 
 /// `[[listener]]`
@@ -183,7 +185,7 @@ pub struct Admin {
 }
 
 /// `[failures]`: what failed proofs lead to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failures {
     pub enabled: bool,
     /// How long a failure counts, at least.
@@ -197,6 +199,8 @@ pub struct Failures {
     /// Failures of a source network behind which it is refused; sixteen times as many of an IPv6 /48.
     pub refuse_after: u32,
     pub refuse_for: Duration,
+    /// Networks whose failures count by name alone.
+    pub exempt: Vec<IpNet>,
 }
 
 /// `[log]`: the operator's log, on standard error.

@@ -68,6 +68,7 @@ fn read_server(source: &mut Source<'_>, root: &mut Table<'_, '_>) -> Server {
         startup_deadline: table.duration(source, "startup_deadline", second..=10 * MINUTE, 15 * second),
         authentication_deadline: table.duration(source, "authentication_deadline", second..=10 * MINUTE, MINUTE),
         drain_deadline: table.duration(source, "drain_deadline", Duration::ZERO..=24 * 60 * MINUTE, MINUTE),
+        one_time_tokens: table.number(source, "one_time_tokens", 1_024..=16_777_216, 262_144),
     };
     table.refuse_unknown(source);
     server
@@ -210,13 +211,7 @@ fn read_listener_tls(source: &mut Source<'_>, table: &mut Table<'_, '_>, is_unix
 
 fn read_proxy_protocol(source: &mut Source<'_>, table: &mut Table<'_, '_>, is_unix: bool) -> ProxyProtocol {
     let required = table.flag(source, "proxy_protocol", false);
-    let mut trusted = Vec::new();
-    for (text, span) in table.texts(source, "trusted") {
-        match read_network(&text) {
-            Some(network) => trusted.push(network),
-            None => source.fault(span, "not a network (`10.0.0.0/8`, `2001:db8::/32`) nor an address"),
-        }
-    }
+    let trusted = read_networks(source, table, "trusted");
     match (required, is_unix, table.has("trusted")) {
         (false, _, true) => source.fault(
             table.span_of("trusted"),
@@ -310,6 +305,17 @@ fn read_admin(source: &mut Source<'_>, root: &mut Table<'_, '_>) -> Option<Admin
     is_there.then_some(Admin { address, metrics })
 }
 
+fn read_networks(source: &mut Source<'_>, table: &mut Table<'_, '_>, key: &'static str) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for (text, span) in table.texts(source, key) {
+        match read_network(&text) {
+            Some(network) => networks.push(network),
+            None => source.fault(span, "not a network (`10.0.0.0/8`, `2001:db8::/32`) nor an address"),
+        }
+    }
+    networks
+}
+
 fn read_failures(source: &mut Source<'_>, root: &mut Table<'_, '_>) -> Failures {
     let mut table = root.table(source, "failures");
     let (millisecond, second) = (Duration::from_millis(1), Duration::from_secs(1));
@@ -321,6 +327,7 @@ fn read_failures(source: &mut Source<'_>, root: &mut Table<'_, '_>) -> Failures 
         delay_max: table.duration(source, "delay_max", millisecond..=MINUTE, 5 * second),
         refuse_after: table.number(source, "refuse_after", 1..=1_000_000, 100),
         refuse_for: table.duration(source, "refuse_for", second..=24 * 60 * MINUTE, MINUTE),
+        exempt: read_networks(source, &mut table, "exempt"),
     };
     if failures.delay > failures.delay_max {
         source.fault(table.span(), "`delay` of `[failures]` is longer than its `delay_max`");

@@ -189,8 +189,8 @@ rotate_size = \"1KiB\"
             "2:9 `cores` must be from 1 to 1024",
             "3:7 `pin` must be true or false, not text",
             "4:20 `startup_deadline` must be a time such as \"500ms\", \"30s\", \"5m\" or \"2h\"",
-            "5:1 unknown key `speed` in `[server]`; known are authentication_deadline, cores, drain_deadline, pin, \
-             policy, secret_file, sessions, startup_deadline",
+            "5:1 unknown key `speed` in `[server]`; known are authentication_deadline, cores, drain_deadline, \
+             one_time_tokens, pin, policy, secret_file, sessions, startup_deadline",
             "7:1 `certificate` is missing in `[listener]`",
             "7:1 `key` is missing in `[listener]`",
             "9:11 not an address with a port (`127.0.0.1:6432`, `[::]:6432`), nor a Unix socket (`unix:/path`)",

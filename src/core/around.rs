@@ -149,7 +149,10 @@ impl Surroundings for Around<'_> {
     }
 
     fn spend(&mut self, once: &OneTime) -> Spent {
-        self.shared.spent.spend(once, self.utc())
+        let spent = self.shared.spent.spend(once, self.utc());
+        let marks = &self.shared.metrics.control.one_time_tokens;
+        marks.set(self.shared.spent.count());
+        spent
     }
 
     fn refuses_proofs_from(&self, source: Source) -> bool {

@@ -125,7 +125,7 @@ struct Spot {
 impl Counting {
     fn new(config: &config::Failures, seed: &[u8]) -> Self {
         Self {
-            config: *config,
+            config: config.clone(),
             window: nanoseconds(config.window).max(1),
             key: hmac::Key::new(hmac::HMAC_SHA256, seed),
             networks: Sketch::default(),
@@ -137,11 +137,14 @@ impl Counting {
 
     fn failed(&self, source: Source, name: &str, now: Mono) -> Room {
         let window = self.window_of(now);
+        self.names.add(self.spot_of_name(name).places, window);
+        self.in_all.add(window);
+        if self.is_exempt(source) {
+            return Room::Enough;
+        }
         let network = Network::of(source);
         let spot = self.spot_of_network(network);
         self.networks.add(spot.places, window);
-        self.names.add(self.spot_of_name(name).places, window);
-        self.in_all.add(window);
         let after = u64::from(self.config.refuse_after);
         let room = self.count_exactly(spot, network, now, after);
         match network.site() {
@@ -162,7 +165,7 @@ impl Counting {
     }
 
     fn refuses(&self, source: Source, now: Mono) -> bool {
-        if !self.refusals.any(now.0) {
+        if !self.refusals.any(now.0) || self.is_exempt(source) {
             return false;
         }
         let network = Network::of(source);
@@ -175,8 +178,13 @@ impl Counting {
 
     fn delay(&self, source: Source, name: &str, now: Mono) -> u64 {
         let window = self.window_of(now);
-        let network = self.spot_of_network(Network::of(source));
-        let by_network = self.networks.count(network.places, window);
+        let by_network = match self.is_exempt(source) {
+            true => 0,
+            false => {
+                let network = self.spot_of_network(Network::of(source));
+                self.networks.count(network.places, window)
+            }
+        };
         let by_name = self.names.count(self.spot_of_name(name).places, window);
         let of_others = self.in_all.count(window).saturating_mul(SHARE) / WIDTH as u64;
         let free = u64::from(self.config.delay_after) + of_others;
@@ -186,6 +194,17 @@ impl Counting {
             Some(doublings) => milliseconds(self.config.delay)
                 .saturating_mul(1 << doublings.min(32))
                 .min(milliseconds(self.config.delay_max)),
+        }
+    }
+
+    /// Whether what comes from there counts by name alone, even where its /24 or /64 is refused for others.
+    fn is_exempt(&self, source: Source) -> bool {
+        match source {
+            Source::Ip(ip) => {
+                let ip = ip.to_canonical();
+                self.config.exempt.iter().any(|network| network.contains(&ip))
+            }
+            Source::Unix => false,
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::identity::token::OneTime;
@@ -12,9 +13,6 @@ use crate::time::Utc;
 
 /// Marks are spread by their first byte.
 const SHARDS: usize = 64;
-/// Marks that are kept at most, 40 bytes in each of two tables: some 30 MiB where all are in use, none before.
-const MOST: usize = 262_144;
-
 /// Microseconds for which a mark outlives its token. A token is judged a moment before it is used up, and the clock may be set
 /// back by the odd second: where its mark had gone with the token, it would count a second time.
 const GRACE: i64 = 60_000_000;
@@ -23,6 +21,7 @@ const GRACE: i64 = 60_000_000;
 pub struct SpentTokens {
     shards: Box<[Mutex<Shard>]>,
     most_of_shard: usize,
+    count: AtomicU64,
 }
 
 #[derive(Default)]
@@ -32,18 +31,13 @@ struct Shard {
     ends: BinaryHeap<Reverse<(i64, [u8; 32])>>,
 }
 
-impl Default for SpentTokens {
-    fn default() -> Self {
-        Self::with_room_for(MOST)
-    }
-}
-
 impl SpentTokens {
-    /// `most`: marks at once, rounded up to a multiple of the shards.
+    /// `most`: marks at once, rounded up to a multiple of the shards; 40 bytes in each of two tables, and none before use.
     pub fn with_room_for(most: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             most_of_shard: most.div_ceil(SHARDS).max(1),
+            count: AtomicU64::new(0),
         }
     }
 
@@ -54,7 +48,8 @@ impl SpentTokens {
             return Spent::Full;
         };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        shard.forget_until(now);
+        let forgotten = shard.forget_until(now);
+        self.count.fetch_sub(forgotten, Ordering::Relaxed);
         if shard.spent.contains(&once.id) {
             return Spent::Replayed;
         }
@@ -63,18 +58,27 @@ impl SpentTokens {
         }
         shard.spent.insert(once.id);
         shard.ends.push(Reverse((once.until.0, once.id)));
+        self.count.fetch_add(1, Ordering::Relaxed);
         Spent::Fresh
+    }
+
+    /// Marks at this moment, those included that have ended and go with their shard's next use.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
     }
 }
 
 impl Shard {
-    fn forget_until(&mut self, now: Utc) {
+    /// How many.
+    fn forget_until(&mut self, now: Utc) -> u64 {
+        let before = self.spent.len();
         let over = now.0.saturating_sub(GRACE);
         while self.ends.peek().is_some_and(|Reverse((until, _))| *until <= over) {
             if let Some(Reverse((_, id))) = self.ends.pop() {
                 self.spent.remove(&id);
             }
         }
+        (before - self.spent.len()) as u64
     }
 }
 
@@ -91,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_token_counts_once_and_at_its_very_end_too() {
-        let spent = SpentTokens::default();
+        let spent = SpentTokens::with_room_for(4_096);
         assert_eq!(spent.spend(&once(1, 100), Utc(0)), Spent::Fresh);
         assert_eq!(spent.spend(&once(1, 100), Utc(99)), Spent::Replayed);
         // Judged a moment earlier, when it was good.
@@ -105,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_makes_no_token_count_again() {
-        let spent = SpentTokens::default();
+        let spent = SpentTokens::with_room_for(4_096);
         assert_eq!(spent.spend(&once(1, 1_000), Utc(0)), Spent::Fresh);
         // Another one of the same shard, at a time when the first has ended.
         assert_eq!(spent.spend(&once(65, GRACE), Utc(1_000 + GRACE / 2)), Spent::Fresh);
@@ -117,12 +121,14 @@ mod tests {
         let spent = SpentTokens::with_room_for(1);
         assert_eq!(spent.spend(&once(1, 100), Utc(0)), Spent::Fresh);
         assert_eq!(spent.spend(&once(65, 300), Utc(0)), Spent::Full);
+        assert_eq!(spent.count(), 1);
         assert_eq!(spent.spend(&once(65, 300), Utc(100 + GRACE)), Spent::Fresh);
+        assert_eq!(spent.count(), 1, "one went, one came");
     }
 
     #[test]
     fn of_many_at_once_one_is_first() {
-        let spent = SpentTokens::default();
+        let spent = SpentTokens::with_room_for(4_096);
         let fresh = std::sync::atomic::AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..8 {

@@ -143,6 +143,7 @@ series! {
         tls_reloads: SharedFamily<ReloadResult> = "postern_listener_tls_reload_ended_total", "Reloads of listener certificates by result.";
         credential_reloads: SharedFamily<ReloadResult> = "postern_credential_reload_ended_total", "Reloads of the credentials table by result; rejected: at least one role is unusable.";
         roles_unusable: SharedGauge = "postern_credential_unusable_count", "Roles whose secret is missing or unreadable.";
+        one_time_tokens: SharedGauge = "postern_one_time_token_remembered_count", "Used one-time tokens that are remembered, as of the last one.";
         keys_derived: SharedFamily<WorkResult> = "postern_scram_key_derived_total", "PBKDF2 runs for logins to servers.";
         names_resolved: SharedFamily<WorkResult> = "postern_upstream_name_resolved_total", "Host name lookups by result.";
         notices_lost: SharedCounter = "postern_inbox_notice_lost_total", "Messages that a core's full inbox did not take.";

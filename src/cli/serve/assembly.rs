@@ -48,7 +48,7 @@ impl Parts<'_> {
             places: Places::new(inboxes.len(), sessions_per_core(self.config, inboxes.len())),
             admission: Admission::default(),
             cancels: CancelDirectory::new(&random()?),
-            spent: SpentTokens::default(),
+            spent: SpentTokens::with_room_for(server.one_time_tokens as usize),
             failures: Failures::new(&self.config.failures, random()?),
             providers: self.control.providers.clone(),
             gate_secret,

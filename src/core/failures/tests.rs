@@ -15,6 +15,7 @@ fn config() -> config::Failures {
         delay_max: Duration::from_secs(5),
         refuse_after: 100,
         refuse_for: Duration::from_secs(60),
+        exempt: Vec::new(),
     }
 }
 
@@ -51,6 +52,28 @@ fn the_delay_doubles_up_to_the_longest() {
     );
     assert_eq!(failures.verdict(network(1), "bob", at(0)), Verdict::Delay(5_000));
     assert_eq!(failures.verdict(network(2), "bob", at(0)), Verdict::Free);
+}
+
+/// Of a fleet behind one address, say: what guesses there is slowed by the names that it guesses at.
+#[test]
+fn an_exempt_network_is_never_refused_and_its_failures_count_by_name() {
+    let exempt = vec!["10.0.1.4/30".parse().expect("a network")];
+    let failures = Failures::new(&config::Failures { exempt, ..config() }, SEED);
+    let [inside, outside] = [[10, 0, 1, 5], [10, 0, 1, 8]].map(|ip| Source::Ip(Ipv4Addr::from(ip).into()));
+    let mapped = Source::Ip(Ipv4Addr::new(10, 0, 1, 5).to_ipv6_mapped().into());
+    fail(&failures, 1_000, inside, "alice", at(0));
+    assert_eq!(failures.verdict(inside, "alice", at(0)), Verdict::Delay(5_000));
+    assert_eq!(failures.verdict(inside, "bob", at(0)), Verdict::Free);
+    assert_eq!(
+        failures.verdict(outside, "bob", at(0)),
+        Verdict::Free,
+        "nobody of it has failed"
+    );
+    fail(&failures, 101, outside, "carol", at(0));
+    assert_eq!(failures.verdict(outside, "bob", at(0)), Verdict::Refuse);
+    for source in [inside, mapped] {
+        assert_eq!(failures.verdict(source, "bob", at(0)), Verdict::Free);
+    }
 }
 
 #[test]

@@ -158,6 +158,7 @@ pub fn failures(enabled: bool) -> Failures {
         delay_max: Duration::from_secs(5),
         refuse_after: 100,
         refuse_for: Duration::from_secs(60),
+        exempt: Vec::new(),
     };
     Failures::new(&config, [1; 16])
 }
