@@ -12,12 +12,12 @@ use crate::control::credentials::Credential;
 use crate::control::resolve::Addresses;
 use crate::identity::certificate;
 use crate::identity::token::cache::Cache;
-use crate::identity::token::{KeySet, KnownIssuer, OneTime, Verified};
+use crate::identity::token::{KnownIssuer, OneTime};
 use crate::in_force::InForce;
 use crate::metrics::{Decided, Latencies, Stage};
 use crate::ring::socket::Address;
 use crate::secret::Secret;
-use crate::session::{NoRoute, Route, Spent, Surroundings, Terms};
+use crate::session::{NoRoute, Route, Spent, Surroundings, Terms, UsableKeys};
 use crate::time::{Mono, Utc};
 
 use super::admission;
@@ -125,23 +125,19 @@ impl Surroundings for Around<'_> {
         self.interned.share(terms)
     }
 
-    fn keys_generation(&self) -> u64 {
-        self.shared.providers.key_sets().load().generation()
-    }
-
-    fn keys_of(&self, issuer: &KnownIssuer) -> Result<Arc<KeySet>, Box<str>> {
+    fn keys_of(&self, issuer: &KnownIssuer) -> Result<UsableKeys, Box<str>> {
         let key_sets = self.shared.providers.key_sets().load();
         let known = key_sets.of(&issuer.name).ok_or("no keys yet")?;
-        let keys = known.usable_from(issuer.origin, self.utc());
-        keys.cloned().ok_or_else(|| known.why_unusable())
+        let set = known.usable_from(issuer.origin, self.utc());
+        let usable = set.map(|set| UsableKeys {
+            set: set.clone(),
+            generation: known.generation,
+        });
+        usable.ok_or_else(|| known.why_unusable())
     }
 
-    fn known_token(&mut self, hash: &[u8; 32], keys: u64, policy: u64) -> Option<Arc<Verified>> {
-        self.tokens.get(hash, keys, policy)
-    }
-
-    fn remember_token(&mut self, hash: [u8; 32], keys: u64, policy: u64, verified: Arc<Verified>) {
-        self.tokens.put(hash, keys, policy, verified);
+    fn tokens(&mut self) -> &mut Cache {
+        self.tokens
     }
 
     fn certificates(&mut self) -> &mut certificate::Cache {

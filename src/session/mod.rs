@@ -33,7 +33,7 @@ pub use gate::Gate;
 pub use order::Order;
 pub use passage::{Passage, Verdict};
 pub use standing::{Expiry, Standing};
-pub use surroundings::{NoRoute, Route, Spent, Surroundings};
+pub use surroundings::{NoRoute, Route, Spent, Surroundings, UsableKeys};
 pub use terms::Terms;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use postern_policy::decide::Permit;
 use postern_policy::model::ServerMethod;
 
 use crate::identity::certificate;
-use crate::identity::token::{KeySet, KnownIssuer, OneTime, Verified};
+use crate::identity::token::{KeySet, KnownIssuer, OneTime, cache};
 use crate::in_force::InForce;
 use crate::secret::Secret;
 use crate::time::{Mono, Utc};
@@ -37,14 +37,10 @@ pub trait Surroundings {
     fn password(&self) -> Option<Secret>;
     /// The one copy of these terms.
     fn terms(&mut self, terms: Terms) -> Arc<Terms>;
-    /// Another number whenever an issuer's keys are others. To be asked for before the keys: what is verified with keys that
-    /// come in between is then remembered under a number that is over.
-    fn keys_generation(&self) -> u64;
     /// The keys of a token issuer that fetches them, as long as they may be used; or why there are none, in words.
-    fn keys_of(&self, issuer: &KnownIssuer) -> Result<Arc<KeySet>, Box<str>>;
-    /// A token with this SHA-256 that was verified before, with these keys and under this policy.
-    fn known_token(&mut self, hash: &[u8; 32], keys: u64, policy: u64) -> Option<Arc<Verified>>;
-    fn remember_token(&mut self, hash: [u8; 32], keys: u64, policy: u64, verified: Arc<Verified>);
+    fn keys_of(&self, issuer: &KnownIssuer) -> Result<UsableKeys, Box<str>>;
+    /// Tokens that were verified before.
+    fn tokens(&mut self) -> &mut cache::Cache;
     /// Chains that were examined before, and are not again as long as nothing has changed for them.
     fn certificates(&mut self) -> &mut certificate::Cache;
     /// Uses up a token that counts once, for the whole process.
@@ -55,6 +51,13 @@ pub trait Surroundings {
     fn failed(&mut self, source: Source, name: &str) -> u64;
     /// One decision was made: what it said, and how long it took.
     fn decided(&mut self, permitted: bool, nanoseconds: u64);
+}
+
+/// An issuer's keys, and the number of that very set.
+#[derive(Clone)]
+pub struct UsableKeys {
+    pub set: Arc<KeySet>,
+    pub generation: u64,
 }
 
 /// What became of a token that counts once.

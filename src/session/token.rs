@@ -8,7 +8,7 @@ use postern_policy::model::Asked;
 
 use crate::audit::{self, Name, Outcome, Reason};
 use crate::identity::oauthbearer::{self, OAUTHBEARER, Request};
-use crate::identity::token::{MAX_TOKEN, TokenRefusal, Unverified, Verified, cache};
+use crate::identity::token::{KnownIssuer, MAX_TOKEN, TokenRefusal, Unverified, Verified, cache};
 use crate::in_force::InForce;
 use crate::secret::Secret;
 use crate::wire::authentication::{self, SaslInitialResponse};
@@ -17,7 +17,7 @@ use super::assertion::{Assertion, token_reason};
 use super::denial::Denial;
 use super::gate::Gate;
 use super::proof::{Claim, Shown, shown_certificate};
-use super::surroundings::Surroundings;
+use super::surroundings::{Surroundings, UsableKeys};
 
 /// A token in a PasswordMessage has a zero byte behind it; a SASL message has the mechanism's name, two lengths and the
 /// words of RFC 7628 around it. What is longer than the longest token is told as that.
@@ -234,34 +234,29 @@ fn verify(
         return Err(TokenRefusal::Oversize.into());
     }
     let (hash, policy) = (cache::hash(token), in_force.snapshot.generation());
-    let generation = around.keys_generation();
-    if let Some(verified) = around.known_token(&hash, generation, policy) {
+    if let Some((verified, generation)) = around.tokens().get(&hash, policy) {
         let subject = verified.claims().only("sub");
         let known = in_force.issuers.of_authority(verified.issuer(), subject);
         let known = known
             .filter(|known| claim.takes(&known.name))
             .ok_or(TokenRefusal::IssuerUnknown)?;
         // Keys that are too old are no keys, whatever was verified with them before.
-        if known.inline.is_none() {
-            around.keys_of(known).map_err(|why| unavailable(&known.name, why))?;
+        if keys_of(around, known)?.generation == generation {
+            return Ok(Signed {
+                provider: known.name.clone(),
+                verified,
+            });
         }
-        return Ok(Signed {
-            provider: known.name.clone(),
-            verified,
-        });
     }
     let unverified = Unverified::parse(token)?;
     let known = in_force.issuers.claimed_by(&unverified);
     let known = known
         .filter(|known| claim.takes(&known.name))
         .ok_or(TokenRefusal::IssuerUnknown)?;
-    let keys = match &known.inline {
-        Some(keys) => keys.clone(),
-        None => around.keys_of(known).map_err(|why| unavailable(&known.name, why))?,
-    };
+    let keys = keys_of(around, known)?;
     // A token that does not name its key may be of one that is not there yet as well.
     let nameless = unverified.key_id().is_none();
-    let verified = unverified.verify(&keys, &known.rules).map_err(|refusal| {
+    let verified = unverified.verify(&keys.set, &known.rules).map_err(|refusal| {
         let maybe_newer =
             refusal == TokenRefusal::UnknownKey || (nameless && refusal == TokenRefusal::SignatureInvalid);
         Unverifiable {
@@ -270,11 +265,22 @@ fn verify(
         }
     })?;
     let verified = Arc::new(verified);
-    around.remember_token(hash, generation, policy, verified.clone());
+    around.tokens().put(hash, keys.generation, policy, verified.clone());
     Ok(Signed {
         provider: known.name.clone(),
         verified,
     })
+}
+
+/// Those of the policy have no number of their own: a policy with others has another one.
+fn keys_of(around: &dyn Surroundings, known: &KnownIssuer) -> Result<UsableKeys, Unverifiable> {
+    match &known.inline {
+        Some(set) => Ok(UsableKeys {
+            set: set.clone(),
+            generation: 0,
+        }),
+        None => around.keys_of(known).map_err(|why| unavailable(&known.name, why)),
+    }
 }
 
 fn unavailable(provider: &Name, why: Box<str>) -> Unverifiable {

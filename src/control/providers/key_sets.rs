@@ -9,8 +9,6 @@ use crate::time::Utc;
 /// By name of the provider. Cores read it and never wait for it.
 #[derive(Default)]
 pub struct KeySets {
-    /// Another number whenever a set of keys is another one, and not for news of the same.
-    generation: u64,
     providers: HashMap<Box<str>, Arc<ProviderKeys>>,
 }
 
@@ -34,10 +32,6 @@ pub struct ProviderKeys {
 }
 
 impl KeySets {
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
     pub fn of(&self, provider: &str) -> Option<&Arc<ProviderKeys>> {
         self.providers.get(provider)
     }
@@ -49,23 +43,15 @@ impl KeySets {
     /// These sets with another one for `provider`.
     pub(super) fn with(&self, provider: &str, keys: ProviderKeys) -> Self {
         let mut providers = self.providers.clone();
-        let generation = keys.generation;
-        let before = providers.insert(provider.into(), Arc::new(keys));
-        let same = before.is_some_and(|before| before.generation == generation);
-        Self {
-            generation: self.generation + u64::from(!same),
-            providers,
-        }
+        providers.insert(provider.into(), Arc::new(keys));
+        Self { providers }
     }
 
     /// These sets without the providers that `stays` does not name.
     pub(super) fn only(&self, stays: impl Fn(&str) -> bool) -> Self {
         let mut providers = self.providers.clone();
         providers.retain(|name, _| stays(name));
-        Self {
-            generation: self.generation + 1,
-            providers,
-        }
+        Self { providers }
     }
 }
 
@@ -157,9 +143,5 @@ mod tests {
             .with("b", ProviderKeys::awaited("b".into(), None));
         let one = both.only(|name| name == "b");
         assert!(one.of("a").is_none() && one.of("b").is_some());
-        assert_eq!((both.generation(), one.generation()), (2, 3));
-        // News of the same set is no other set: what was verified with it stays verified.
-        let news = one.with("b", ProviderKeys::awaited("elsewhere".into(), None));
-        assert_eq!(news.generation(), one.generation());
     }
 }

@@ -1,7 +1,8 @@
 //! Tokens whose signature was found good, so that it need not be checked again. Holds for one core, bounded in bytes.
 //!
 //! What is kept is what the signature proves and nothing that time, the policy or the connection decide: a hit still has to
-//! be judged. An entry counts for the key set and the policy it was made under; under others it is a miss.
+//! be judged. An entry counts for the key set of its issuer and the policy that it was made under. Other issuers' keys may
+//! change as they like.
 
 use std::sync::Arc;
 
@@ -31,10 +32,11 @@ impl Cache {
         Self(Kept::new(most))
     }
 
-    /// The token of this hash, if it was verified under these generations of the issuer's keys and of the policy.
-    pub fn get(&mut self, hash: &[u8; 32], keys: u64, policy: u64) -> Option<Arc<Verified>> {
-        let entry = self.0.get(hash, |entry| entry.keys == keys && entry.policy == policy)?;
-        Some(Arc::clone(&entry.token))
+    /// The token of this hash, if it was verified under this generation of the policy, and the number of the keys that it was
+    /// verified with: it counts for those alone.
+    pub fn get(&mut self, hash: &[u8; 32], policy: u64) -> Option<(Arc<Verified>, u64)> {
+        let entry = self.0.get(hash, |entry| entry.policy == policy)?;
+        Some((Arc::clone(&entry.token), entry.keys))
     }
 
     /// Keeps a token, in place of one with the same hash.

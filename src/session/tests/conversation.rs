@@ -1,6 +1,6 @@
 //! A gate between a scripted client and a scripted server.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,11 +19,11 @@ use crate::core::failures::Failures;
 use crate::identity::certificate;
 use crate::identity::scram::{self, client, verifier};
 use crate::identity::token::cache::Cache;
-use crate::identity::token::{KeySet, KnownIssuer, OneTime, Verified};
+use crate::identity::token::{KeySet, KnownIssuer, OneTime};
 use crate::identity::webhook::Question;
 use crate::in_force::InForce;
 use crate::secret::Secret;
-use crate::session::{Entrance, Gate, NoRoute, Order, Passage, Route, Spent, Surroundings, Terms, TlsMode};
+use crate::session::{Entrance, Gate, NoRoute, Order, Passage, Route, Spent, Surroundings, Terms, TlsMode, UsableKeys};
 use crate::time::{Mono, Utc};
 use crate::wire::authentication::{self, Authentication, SaslInitialResponse};
 use crate::wire::backend::{self, BackendKeyData, ParameterStatus, TransactionStatus};
@@ -104,9 +104,7 @@ pub struct World {
     pub utc: Utc,
     /// What issuers have published, by provider.
     pub keys: HashMap<String, Arc<KeySet>>,
-    pub keys_generation: Cell<u64>,
-    /// The keys become others, of this generation, right behind the next look at them.
-    pub rotates_to: Cell<Option<u64>>,
+    pub keys_generation: u64,
     pub tokens: Cache,
     pub certificates: certificate::Cache,
     /// Tokens that count once, and have.
@@ -136,8 +134,7 @@ impl World {
             password: None,
             utc: Utc(1_700_000_000_000_000),
             keys: HashMap::new(),
-            keys_generation: Cell::new(1),
-            rotates_to: Cell::new(None),
+            keys_generation: 1,
             tokens: Cache::new(1 << 20),
             certificates: certificate::Cache::new(1 << 20),
             spent: HashMap::new(),
@@ -216,28 +213,16 @@ impl Surroundings for World {
         Arc::new(terms)
     }
 
-    fn keys_generation(&self) -> u64 {
-        self.keys_generation.get()
+    fn keys_of(&self, issuer: &KnownIssuer) -> Result<UsableKeys, Box<str>> {
+        let set = self.keys.get(&*issuer.name).ok_or("the keys are too old")?;
+        Ok(UsableKeys {
+            set: set.clone(),
+            generation: self.keys_generation,
+        })
     }
 
-    fn keys_of(&self, issuer: &KnownIssuer) -> Result<Arc<KeySet>, Box<str>> {
-        let keys = self
-            .keys
-            .get(&*issuer.name)
-            .cloned()
-            .ok_or("the keys are too old".into());
-        if let Some(next) = self.rotates_to.take() {
-            self.keys_generation.set(next);
-        }
-        keys
-    }
-
-    fn known_token(&mut self, hash: &[u8; 32], keys: u64, policy: u64) -> Option<Arc<Verified>> {
-        self.tokens.get(hash, keys, policy)
-    }
-
-    fn remember_token(&mut self, hash: [u8; 32], keys: u64, policy: u64, verified: Arc<Verified>) {
-        self.tokens.put(hash, keys, policy, verified);
+    fn tokens(&mut self) -> &mut Cache {
+        &mut self.tokens
     }
 
     fn certificates(&mut self) -> &mut certificate::Cache {

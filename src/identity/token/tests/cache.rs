@@ -28,17 +28,14 @@ fn a_hash_is_that_of_the_whole_token() {
 }
 
 #[test]
-fn what_was_kept_is_found_under_its_generations_alone() {
+fn what_was_kept_is_found_under_its_policy_alone_and_says_of_its_keys() {
     let (mut cache, token) = (Cache::new(PLENTY), token());
-    assert!(cache.get(&key(1), 1, 1).is_none());
-    cache.put(key(1), 1, 1, Arc::clone(&token));
-    assert!(
-        cache
-            .get(&key(1), 1, 1)
-            .is_some_and(|found| Arc::ptr_eq(&found, &token))
-    );
-    assert!(cache.get(&key(2), 1, 1).is_none());
-    assert!(cache.get(&key(1), 2, 1).is_none() && cache.get(&key(1), 1, 2).is_none());
-    cache.put(key(1), 2, 2, token);
-    assert!(cache.get(&key(1), 2, 2).is_some() && cache.get(&key(1), 1, 1).is_none());
+    assert!(cache.get(&key(1), 1).is_none());
+    cache.put(key(1), 7, 1, Arc::clone(&token));
+    let (found, keys) = cache.get(&key(1), 1).expect("it is kept");
+    assert!(Arc::ptr_eq(&found, &token) && keys == 7);
+    assert!(cache.get(&key(2), 1).is_none() && cache.get(&key(1), 2).is_none());
+    cache.put(key(1), 8, 2, token);
+    assert_eq!(cache.get(&key(1), 2).map(|(_, keys)| keys), Some(8));
+    assert!(cache.get(&key(1), 1).is_none());
 }
