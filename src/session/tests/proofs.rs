@@ -24,9 +24,10 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/proofs.md");
 const BEGIN: &str = "<!-- table: written by the tests, not by hand -->\n";
 const END: &str = "<!-- end of the table -->";
 
-/// The ways, in the order of the table. `valid` is the one that lets in.
-const WAYS: [&str; 15] = [
+/// The ways, in the order of the table.
+const WAYS: [&str; 17] = [
     "valid",
+    "bound",
     "wrong key",
     "expired",
     "not yet valid",
@@ -38,7 +39,23 @@ const WAYS: [&str; 15] = [
     "replayed",
     "unbound",
     "other certificate",
+    "bound to another",
     "oversize",
+    "malformed",
+    "of nobody",
+];
+
+/// Those that let in, as the table has them.
+const GOOD: [(&str, &str); 2] = [("valid", "nothing"), ("bound", "nothing, bound to the certificate")];
+
+/// The ways of a certificate beside another proof that is good.
+const CERTIFICATE_WAYS: [&str; 8] = [
+    "wrong key",
+    "expired",
+    "not yet valid",
+    "wrong audience",
+    "wrong issuer",
+    "revoked",
     "malformed",
     "of nobody",
 ];
@@ -161,8 +178,8 @@ fn section(proof: Proof) -> String {
         };
         let played = play(proof, &attempt);
         let text = check(proof, way, &played);
-        if way == "valid" {
-            out += &format!("| nothing | is let in | {} |\n", recorded(&played));
+        if let Some((_, nothing)) = GOOD.iter().find(|(good, _)| *good == way) {
+            out += &format!("| {nothing} | is let in | {} |\n", recorded(&played));
         } else {
             out += &format!("| {way} | {text} | {} |\n", recorded(&played));
             if !KNOWN_TO_THE_CLIENT.contains(&way) {
@@ -171,9 +188,31 @@ fn section(proof: Proof) -> String {
         }
     }
     assert_uniform(proof, &heard);
+    if proof.with_certificate() && proof != Proof::Certificate {
+        out += &certificates_beside(proof);
+        missing.retain(|way| !CERTIFICATE_WAYS.contains(way));
+    }
+    missing.retain(|way| !way.starts_with("bound"));
     if !missing.is_empty() {
         out += &format!("\nCannot be: {}.\n", missing.join(", "));
     }
+    out
+}
+
+/// A bad certificate is told before the other proof is asked for.
+fn certificates_beside(proof: Proof) -> String {
+    let mut out = String::new();
+    let mut heard = BTreeSet::new();
+    for way in CERTIFICATE_WAYS {
+        let good = attempt(proof, "valid").expect("one that is good");
+        let certificate = certificate(way).expect("a certificate that is not");
+        let played = play(proof, &Try { certificate, ..good });
+        assert!(played.questions.is_empty(), "{proof:?} {way}");
+        let text = check(proof, way, &played);
+        out += &format!("| the certificate: {way} | {text} | {} |\n", recorded(&played));
+        heard.insert(text);
+    }
+    assert_uniform(proof, &heard);
     out
 }
 
@@ -188,7 +227,7 @@ fn check(proof: Proof, way: &str, played: &Conversation) -> String {
     let [attempt] = played.attempts.as_slice() else {
         panic!("{proof:?} {way}: {} records", played.attempts.len());
     };
-    if way == "valid" {
+    if GOOD.iter().any(|(good, _)| *good == way) {
         assert_eq!(attempt.outcome, Outcome::Permitted, "{proof:?}: {attempt:?}");
         return String::new();
     }
@@ -416,6 +455,11 @@ fn token(way: &str, proof: Proof, attempt: &mut Try) -> Option<String> {
             attempt.certificate = other_card;
             mint.token(bound(&CARDS.alice))
         }
+        "bound" => {
+            attempt.certificate = Some(CARDS.alice.clone());
+            mint.token(bound(&CARDS.alice))
+        }
+        "bound to another" if proof.with_certificate() => mint.token(bound(&CARDS.bob)),
         "oversize" => "a".repeat(MAX_TOKEN + 1),
         "malformed" => "no.token".to_owned(),
         "of nobody" => mint.token(claims_with("sub", json!("mallory"))),
