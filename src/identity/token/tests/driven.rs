@@ -53,12 +53,6 @@ fn run(mint: &Mint, keys: &KeySet, data: &[u8], marks: &mut Marks) {
     }
     fuzz::fuzz_payload(payload, &demanding(), NOW);
     fuzz::fuzz_key_set(payload);
-    // The same without the signature.
-    fuzz::fuzz_token(
-        token.rsplit_once('.').map_or("", |(signed, _)| signed).as_bytes(),
-        keys,
-        &demanding(),
-    );
 }
 
 /// What [`demanding`] asks for, written down once more.

@@ -2,6 +2,7 @@
 
 mod cache;
 mod checks;
+mod compact;
 mod driven;
 mod driven_keys;
 mod judgement;
