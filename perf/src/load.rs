@@ -1,4 +1,4 @@
-//! Two pgbench at once: clients that stay, and clients that log in for each transaction. Every transaction is logged, and
+//! Several pgbench at once: clients that stay, and clients that log in for each transaction. Every transaction is logged, and
 //! one that fails fails the run.
 
 use std::path::{Path, PathBuf};
@@ -21,7 +21,14 @@ pub struct Load {
     /// queues of its own.
     pub rate: u32,
     pub logins: u32,
+    /// Who logs in for each transaction beside `user`, as often.
+    pub others: Vec<Other>,
     pub logs: PathBuf,
+}
+
+pub struct Other {
+    pub user: String,
+    pub password: String,
 }
 
 #[derive(Serialize)]
@@ -36,11 +43,20 @@ pub struct Figures {
 pub struct Running {
     staying: Client,
     coming: Client,
+    others: Vec<Client>,
     logs: PathBuf,
 }
 
+/// What a run has shown.
+pub struct Finished {
+    pub staying: Figures,
+    pub coming: Figures,
+    /// In the order of [`Load::others`].
+    pub others: Vec<Figures>,
+}
+
 struct Client {
-    name: &'static str,
+    name: String,
     child: Child,
 }
 
@@ -49,14 +65,27 @@ impl Load {
         for entry in std::fs::read_dir(&self.logs)? {
             std::fs::remove_file(entry?.path())?;
         }
+        let own = (self.user.as_str(), self.password.as_str());
+        let coming = &["-C", "-c", "2"];
+        let others = self.others.iter().map(|other| {
+            let who = (other.user.as_str(), other.password.as_str());
+            self.client(&other.user, who, self.logins, coming)
+        });
         Ok(Running {
-            staying: self.client("staying", self.rate, &["-M", "prepared", "-c", "16"])?,
-            coming: self.client("coming", self.logins, &["-C", "-c", "2"])?,
+            staying: self.client("staying", own, self.rate, &["-M", "prepared", "-c", "16"])?,
+            coming: self.client("coming", own, self.logins, coming)?,
+            others: others.collect::<Result<_, _>>()?,
             logs: self.logs.clone(),
         })
     }
 
-    fn client(&self, name: &'static str, rate: u32, arguments: &[&str]) -> Result<Client, Failure> {
+    fn client(
+        &self,
+        name: &str,
+        (user, password): (&str, &str),
+        rate: u32,
+        arguments: &[&str],
+    ) -> Result<Client, Failure> {
         let mut command = Command::new("pgbench");
         command
             .args([
@@ -73,8 +102,8 @@ impl Load {
             .arg("bench")
             .env("PGHOST", "127.0.0.1")
             .env("PGPORT", self.port.to_string())
-            .env("PGUSER", &self.user)
-            .env("PGPASSWORD", &self.password)
+            .env("PGUSER", user)
+            .env("PGPASSWORD", password)
             .env("PGGSSENCMODE", "disable")
             .env("PGSSLMODE", "disable")
             .stdin(Stdio::null())
@@ -87,17 +116,23 @@ impl Load {
                 .env("PGSSLKEY", key);
         }
         Ok(Client {
-            name,
+            name: name.to_owned(),
             child: command.spawn()?,
         })
     }
 }
 
 impl Running {
-    pub fn finish(self) -> Result<(Figures, Figures), Failure> {
-        // Both are waited for, whatever the first has to say.
-        let outcomes = (self.staying.finish(&self.logs), self.coming.finish(&self.logs));
-        Ok((outcomes.0?, outcomes.1?))
+    pub fn finish(self) -> Result<Finished, Failure> {
+        // All are waited for, whatever the first has to say.
+        let logs = &self.logs;
+        let (staying, coming) = (self.staying.finish(logs), self.coming.finish(logs));
+        let others: Vec<_> = self.others.into_iter().map(|other| other.finish(logs)).collect();
+        Ok(Finished {
+            staying: staying?,
+            coming: coming?,
+            others: others.into_iter().collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -118,7 +153,7 @@ impl Client {
             )
             .into());
         }
-        figures(logs, self.name)
+        figures(logs, &self.name)
     }
 }
 

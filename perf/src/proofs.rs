@@ -16,7 +16,7 @@ use crate::files::{private_directory, private_file};
 pub const ISSUER: &str = "https://login.example.org/realms/bench";
 pub const SPIFFE_ID: &str = "spiffe://bench/client";
 /// Longer than any run of the harness.
-const VALID: Duration = Duration::from_secs(24 * 60 * 60);
+pub const VALID: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Files of certificate and keys, and the token itself.
 pub struct Proofs {
@@ -26,6 +26,8 @@ pub struct Proofs {
     pub key: PathBuf,
     /// The issuer's keys.
     pub jwks: PathBuf,
+    /// The certificate, DER.
+    pub der: Vec<u8>,
     /// ES256, bound to the certificate by `cnf` (RFC 8705, 3.1).
     pub token: String,
 }
@@ -47,6 +49,7 @@ impl Proofs {
             certificate: client.join("client.crt"),
             key: client.join("client.key"),
             jwks: directory.join("issuer.jwks"),
+            der: certificate.der().to_vec(),
             token: Token::new(&signing, claims).text(),
         };
         private_file(&this.root, authority.pem())?;
@@ -58,6 +61,14 @@ impl Proofs {
 
     /// The part of a policy that takes both for the identity `bench`, where a client calls itself `proven`.
     pub fn policy(&self) -> String {
+        self.policy_of(&format!(
+            "issuer = \"{ISSUER}\"\njwks_file = \"{}\"",
+            self.jwks.display()
+        ))
+    }
+
+    /// The same with tokens of another issuer.
+    pub fn policy_of(&self, issuer: &str) -> String {
         format!(
             r#"[provider.corp]
 kind = "certificates"
@@ -66,9 +77,8 @@ trust_domains = ["bench"]
 
 [provider.login]
 kind = "tokens"
-issuer = "{ISSUER}"
 audiences = ["postern"]
-jwks_file = "{jwks}"
+{issuer}
 
 [[authentication]]
 name = "proven"
@@ -77,7 +87,6 @@ transport = "tls"
 method = "certificate+token"
 "#,
             root = self.root.display(),
-            jwks = self.jwks.display(),
         )
     }
 }

@@ -539,7 +539,7 @@ fn the_system_s_trust_anchors_count_where_the_policy_names_none() {
     let named = format!("roots = [{:?}]\n", root.display().to_string());
     assert!(policy.contains(&named), "{policy}");
     std::fs::write(directory.join("base.toml"), policy.replace(&named, "")).expect("a policy");
-    let token = world.gate.place.write_secret("token", &world.token(world.claims()));
+    let token = world.gate.place.write_secret("token", world.token(world.claims()));
     let inspect = |anchors: &std::path::Path| {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_postern"))
             .args(["token", "inspect"])

@@ -1,6 +1,4 @@
-//! The gate, with a webhook that never answers and an issuer whose keys are in a file.
-
-use std::path::Path;
+//! The gate, with a webhook that never answers, one that does, and an issuer whose keys are fetched.
 
 use postern_issuer::Issuer;
 use postern_perf::files::{private_directory, private_file};
@@ -12,6 +10,8 @@ use crate::Arguments;
 
 /// What clients call themselves for whom the webhook is asked.
 pub const WAITING: &str = "waiting";
+/// The same for the webhook that answers.
+pub const ANSWERED: &str = "answered";
 /// Of the gate's answers to the webhook's askers: a deadline is 30 s at most, and four times as many wait as are asked at once.
 const SHARE_ASKED: u32 = 5;
 /// Sessions beside the herd's.
@@ -24,13 +24,14 @@ pub struct Gate {
 }
 
 impl Gate {
-    pub fn start(arguments: &Arguments, proofs: &Proofs, issuer: &Issuer) -> Result<Self, Failure> {
+    pub fn start(arguments: &Arguments, proofs: &Proofs, hanging: &Issuer, other: &Issuer) -> Result<Self, Failure> {
         let directory = arguments.work.join("gate");
         private_directory(&directory.join("policy"))?;
         private_directory(&directory.join("record"))?;
-        let root = directory.join("issuer.pem");
-        private_file(&root, issuer.root_pem())?;
-        let policy = policy(arguments, proofs, issuer, &root)?;
+        for (name, issuer) in [(HANGING_ROOT, hanging), (OTHER_ROOT, other)] {
+            private_file(&directory.join("policy").join(name), issuer.root_pem())?;
+        }
+        let policy = policy(arguments, proofs, hanging, other)?;
         private_file(&directory.join("policy/bench.toml"), policy)?;
         let [port, admin] = free_ports()?;
         private_file(&directory.join("postern.toml"), configuration(arguments, port, admin))?;
@@ -51,15 +52,19 @@ impl Gate {
     }
 }
 
-fn policy(arguments: &Arguments, proofs: &Proofs, issuer: &Issuer, root: &Path) -> Result<String, Failure> {
+const HANGING_ROOT: &str = "hanging.pem";
+const OTHER_ROOT: &str = "other.pem";
+
+fn policy(arguments: &Arguments, proofs: &Proofs, hanging: &Issuer, other: &Issuer) -> Result<String, Failure> {
     let password = std::fs::canonicalize(&arguments.password_file)?;
     Ok(format!(
         r#"[identity.bench]
-aliases = ["{PROVEN}", "{WAITING}"]
+aliases = ["{PROVEN}", "{WAITING}", "{ANSWERED}"]
 keys = [
     {{ provider = "corp", spiffe = "{SPIFFE_ID}" }},
     {{ provider = "login", subject = "client" }},
     {{ provider = "desk", subject = "client" }},
+    {{ provider = "quick", subject = "client" }},
 ]
 
 [cluster.main]
@@ -78,9 +83,21 @@ role = "bench"
 [provider.desk]
 kind = "webhook"
 url = "{url}"
-roots = ["{root}"]
+roots = ["{HANGING_ROOT}"]
 deadline = "30s"
 concurrency = {concurrency}
+
+[provider.quick]
+kind = "webhook"
+url = "{quick}"
+roots = ["{OTHER_ROOT}"]
+
+[[authentication]]
+name = "answered"
+users = ["{ANSWERED}"]
+transport = "tls"
+method = "webhook"
+providers = ["quick"]
 
 [[authentication]]
 name = "waiting"
@@ -92,10 +109,13 @@ providers = ["desk"]
 {proofs}"#,
         server = arguments.server_port,
         password = password.display(),
-        url = issuer.url_of("webhook"),
-        root = root.display(),
+        url = hanging.url_of("webhook"),
+        quick = other.url_of("webhook"),
         concurrency = arguments.herd.div_ceil(SHARE_ASKED),
-        proofs = proofs.policy(),
+        proofs = proofs.policy_of(&format!(
+            "issuer = \"{}\"\nroots = [\"{OTHER_ROOT}\"]\nrefresh = \"1m\"",
+            other.url()
+        )),
     ))
 }
 

@@ -1,5 +1,5 @@
-//! `postern-outage`: a webhook hangs while ten thousand clients wait for it, and others log in with tokens of another issuer.
-//! Runs without the herd and runs with it take turns; latencies stand side by side, and memory is looked at.
+//! `postern-outage`: a webhook hangs while ten thousand clients wait for it, and others log in by other providers: with tokens
+//! of an issuer whose keys are fetched, and by the answers of another webhook. Runs without the herd and runs with it take turns; latencies stand side by side, and memory is looked at.
 
 mod gate;
 mod herd;
@@ -7,15 +7,16 @@ mod herd;
 use std::path::PathBuf;
 
 use clap::Parser;
-use postern_issuer::{Certificate, Endpoint, Fault, Issuer, Settings};
+use postern_issuer::{Certificate, Endpoint, Fault, Issuer, Response, Settings, now};
 use postern_perf::Failure;
-use postern_perf::load::{Figures, Load};
+use postern_perf::load::{Figures, Finished, Load, Other};
 use postern_perf::machine::{self, Machine};
 use postern_perf::processes::raise_descriptor_limit;
-use postern_perf::proofs::{PROVEN, Proofs};
+use postern_perf::proofs::{PROVEN, Proofs, VALID};
 use serde::Serialize;
+use serde_json::json;
 
-use crate::gate::Gate;
+use crate::gate::{ANSWERED, Gate};
 use crate::herd::Herd;
 
 #[derive(Parser)]
@@ -47,8 +48,8 @@ struct Arguments {
     /// Transactions that the clients that stay begin in a second.
     #[arg(long, default_value_t = 2_000)]
     rate: u32,
-    /// Logins by token in a second.
-    #[arg(long, default_value_t = 30)]
+    /// Logins in a second, by token and as many by the webhook that answers.
+    #[arg(long, default_value_t = 20)]
     logins: u32,
     /// What else ran on the machine, for the record.
     #[arg(long, default_value = "nothing known")]
@@ -82,6 +83,8 @@ struct Run {
     staying: Figures,
     /// 2 clients that log in with a token for each transaction.
     coming: Figures,
+    /// The same by the webhook that answers.
+    answered: Figures,
 }
 
 /// What the herd was, and what became of it. Memory is the gate's resident set in bytes.
@@ -102,20 +105,23 @@ fn main() -> Result<(), Failure> {
     raise_descriptor_limit()?;
     std::fs::create_dir_all(arguments.work.join("logs"))?;
     let proofs = Proofs::make(&arguments.work)?;
-    let issuer = Issuer::start(Settings {
-        certificate: Certificate::generate(),
-        ..Settings::new(([127, 0, 0, 1], 0).into(), "postern")
-    })?;
-    issuer.set_fault(Endpoint::Webhook, Fault::Hang);
-    let gate = Gate::start(&arguments, &proofs, &issuer)?;
+    let (hanging, other) = (provider()?, provider()?);
+    hanging.set_fault(Endpoint::Webhook, Fault::Hang);
+    other.on_webhook(|_| Response::json(200, &json!({ "allow": true, "identity": "client" })));
+    let gate = Gate::start(&arguments, &proofs, &hanging, &other)?;
+    let claims = other.claims("client").valid(now(), VALID.as_secs());
     let load = Load {
         port: gate.port,
         user: PROVEN.to_owned(),
-        password: proofs.token.clone(),
+        password: other.token(claims.bound_to(&proofs.der)),
         certificate: Some((proofs.certificate.clone(), proofs.key.clone())),
         seconds: arguments.seconds,
         rate: arguments.rate,
         logins: arguments.logins,
+        others: vec![Other {
+            user: ANSWERED.to_owned(),
+            password: "open sesame".to_owned(),
+        }],
         logs: arguments.work.join("logs"),
     };
     let mut pairs = Vec::new();
@@ -136,6 +142,13 @@ fn main() -> Result<(), Failure> {
     let path = machine::write(&arguments.results, &results.date, &name, &results)?;
     println!("{}", path.display());
     Ok(())
+}
+
+fn provider() -> Result<Issuer, Failure> {
+    Ok(Issuer::start(Settings {
+        certificate: Certificate::generate(),
+        ..Settings::new(([127, 0, 0, 1], 0).into(), "postern")
+    })?)
 }
 
 fn pair(arguments: &Arguments, gate: &Gate, load: &Load) -> Result<Pair, Failure> {
@@ -162,28 +175,47 @@ fn pair(arguments: &Arguments, gate: &Gate, load: &Load) -> Result<Pair, Failure
 }
 
 fn run(load: &Load) -> Result<Run, Failure> {
-    let (staying, coming) = load.start()?.finish()?;
-    Ok(Run { staying, coming })
+    let Finished {
+        staying,
+        coming,
+        others,
+    } = load.start()?.finish()?;
+    let [answered] = <[Figures; 1]>::try_from(others).map_err(|_| "one webhook answers")?;
+    Ok(Run {
+        staying,
+        coming,
+        answered,
+    })
+}
+
+/// Three columns.
+fn compared(alone: &Figures, beside: &Figures) -> String {
+    format!(
+        "{:.1}, {:.1} | {:.1}, {:.1} | {:.2}",
+        alone.p50_ms,
+        beside.p50_ms,
+        alone.p99_ms,
+        beside.p99_ms,
+        beside.p99_ms / alone.p99_ms
+    )
 }
 
 fn table(results: &Results) -> String {
     let mut out = String::from(
-        "| pair | in flight | logins p50, ms: alone, beside | p99: alone, beside | ratio of p99 | transactions p99: alone, beside | \
-         resident MiB: before, with, after |\n| --- | --- | --- | --- | --- | --- | --- |\n",
+        "| pair | in flight | by token, p50, ms: alone, beside | p99 | ratio of p99 | by webhook, p50, ms: alone, beside | p99 | \
+         ratio of p99 | transactions p99: alone, beside | resident MiB: before, with, after |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for (number, pair) in results.pairs.iter().enumerate() {
         let (alone, beside, herd) = (&pair.alone, &pair.beside_herd, &pair.herd);
         let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         out += &format!(
-            "| {} | {}-{} | {:.1}, {:.1} | {:.1}, {:.1} | {:.2} | {:.2}, {:.2} | {:.1}, {:.1}, {:.1} |\n",
+            "| {} | {}-{} | {} | {} | {:.2}, {:.2} | {:.1}, {:.1}, {:.1} |\n",
             number + 1,
             herd.in_flight[0],
             herd.in_flight[1],
-            alone.coming.p50_ms,
-            beside.coming.p50_ms,
-            alone.coming.p99_ms,
-            beside.coming.p99_ms,
-            beside.coming.p99_ms / alone.coming.p99_ms,
+            compared(&alone.coming, &beside.coming),
+            compared(&alone.answered, &beside.answered),
             alone.staying.p99_ms,
             beside.staying.p99_ms,
             mebibytes(herd.resident_before),

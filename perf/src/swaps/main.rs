@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use postern::identity::scram::verifier;
 use postern_perf::Failure;
-use postern_perf::load::{Figures, Load};
+use postern_perf::load::{Figures, Finished, Load};
 use postern_perf::machine::{self, Machine};
 use postern_perf::million::{Sample, admit, model};
 use postern_policy::compile::compile;
@@ -87,6 +87,7 @@ fn main() -> Result<(), Failure> {
         seconds: arguments.seconds,
         rate: arguments.rate,
         logins: arguments.logins,
+        others: Vec::new(),
         logs: arguments.work.join("logs"),
     };
     std::fs::create_dir_all(&load.logs)?;
@@ -157,7 +158,7 @@ fn run(load: &Load, gate: &mut Gate, swaps: u32) -> Result<Run, Failure> {
         std::thread::sleep((every * number).saturating_sub(began.elapsed()));
         took.push(gate.swap()?.as_secs_f64());
     }
-    let (staying, coming) = running.finish()?;
+    let Finished { staying, coming, .. } = running.finish()?;
     Ok(Run {
         swaps: took,
         staying,
