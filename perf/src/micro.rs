@@ -4,10 +4,13 @@
 mod operations;
 mod tokens;
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use clap::Parser;
+use postern_perf::machine::{self, Machine};
+use serde::Serialize;
 
 use operations::{OPERATIONS, Operation};
 
@@ -26,9 +29,28 @@ struct Arguments {
     /// Run the operations so often and print nothing: what callgrind looks at.
     #[arg(long)]
     silently: Option<u32>,
+    /// The figures go there too, with the machine and the commit.
+    #[arg(long, conflicts_with = "only")]
+    results: Option<PathBuf>,
     /// Print new tokens for `perf/src/tokens.json` and do nothing else.
     #[arg(long)]
     sign: bool,
+}
+
+#[derive(Serialize)]
+struct Results {
+    date: String,
+    commit: String,
+    machine: Machine,
+    operations: Vec<Figures>,
+}
+
+#[derive(Serialize)]
+struct Figures {
+    name: &'static str,
+    title: &'static str,
+    nanoseconds: f64,
+    instructions: Option<f64>,
 }
 
 fn main() -> Result<(), Failure> {
@@ -48,18 +70,36 @@ fn main() -> Result<(), Failure> {
         return Ok(());
     }
     println!("| operation | ns | instructions |\n| --- | --- | --- |");
+    let mut operations = Vec::new();
     for operation in chosen {
-        let instructions = if arguments.instructions {
-            format!("{:.0}", instructions(operation)?)
-        } else {
-            "-".to_owned()
+        let figures = Figures {
+            name: operation.name,
+            title: operation.title,
+            instructions: arguments.instructions.then(|| instructions(operation)).transpose()?,
+            nanoseconds: nanoseconds(operation)?,
         };
-        println!(
-            "| {} | {:.1} | {instructions} |",
-            operation.title,
-            nanoseconds(operation)?
-        );
+        let instructions = figures
+            .instructions
+            .map_or("-".to_owned(), |count| format!("{count:.0}"));
+        println!("| {} | {:.1} | {instructions} |", figures.title, figures.nanoseconds);
+        operations.push(figures);
     }
+    match arguments.results {
+        Some(directory) => write(&directory, operations),
+        None => Ok(()),
+    }
+}
+
+fn write(directory: &Path, operations: Vec<Figures>) -> Result<(), Failure> {
+    let results = Results {
+        date: machine::date()?,
+        commit: machine::commit()?,
+        machine: Machine::describe(Vec::new())?,
+        operations,
+    };
+    let name = format!("{}-micro", results.commit);
+    let path = machine::write(directory, &results.date, &name, &results)?;
+    println!("{}", path.display());
     Ok(())
 }
 

@@ -100,9 +100,10 @@ impl Attempt {
         }
     }
 
-    /// Whether a stranger could have caused it. Such records share a byte budget and are aggregated beyond it.
+    /// Whether a stranger could have caused it. Such records share a byte budget and are aggregated beyond it. A revoked token
+    /// is signed and has not expired: whoever floods the gate does not hide that it was used.
     pub fn is_before_proof(&self) -> bool {
-        self.proofs == Proofs::default()
+        self.proofs == Proofs::default() && self.reason != Reason::TokenRevoked
     }
 }
 

@@ -66,6 +66,10 @@ impl Core {
             return;
         };
         let encrypted = connection.client.tls.is_some();
+        // A password or a token may be in it.
+        if matches!(connection.phase, Phase::Login(_)) {
+            segment.mark_secret();
+        }
         match &mut connection.phase {
             Phase::Login(login) if login.client_handshake.is_some() => self.client_handshake(index, segment.bytes()),
             Phase::Login(_) if encrypted => self.login_records(index, Side::Client, segment),

@@ -580,3 +580,42 @@ fn a_session_outlives_the_keys_that_it_was_let_in_by() {
     assert_eq!(sleepers(&world), "1", "it goes on");
     drop(living);
 }
+
+/// What a client shows is in the gate's memory for the attempt alone. (This build wipes every receive buffer; that others wipe
+/// those of a login is the mark that the ring's tests look at.)
+#[test]
+fn nothing_that_was_shown_stays_in_memory() {
+    let world = TokenGate::before(Server::of_version(18).database()).wait();
+    let token = world.token(world.claims());
+    let signature = token.rsplit('.').next().expect("a signature");
+    let living = sleeping(&world, &world.connection(TOKEN).with("password", &token));
+    let forged = Token::new(&Key::generate(Algorithm::Es256, "key-1"), world.claims()).text();
+    world.show(&forged).ill();
+    let forged = forged.rsplit('.').next().expect("a signature");
+    let asked = "a password that a webhook is asked about";
+    psql(&world.connection(HOOK).with("password", asked), "select 1").ill();
+    let found = |needle: &str| found_in_memory(world.gate.pid(), needle.as_bytes());
+    assert!(found("carol"), "its subject is no secret");
+    wait_for("they are gone", SOON, || {
+        let shown = [signature, forged, asked];
+        (!shown.into_iter().any(found)).then_some(())
+    });
+    drop(living);
+}
+
+/// Of all that the process may write to.
+fn found_in_memory(pid: u32, needle: &[u8]) -> bool {
+    use std::os::unix::fs::FileExt as _;
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("its maps");
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).expect("its memory");
+    maps.lines().filter(|line| line.contains(" rw")).any(|line| {
+        let (range, _) = line.split_once(' ').expect("a range");
+        let ends = range
+            .split('-')
+            .map(|end| u64::from_str_radix(end, 16).expect("an address"));
+        let [from, to] = ends.collect::<Vec<_>>().try_into().expect("two ends");
+        let mut bytes = vec![0; usize::try_from(to - from).expect("a length")];
+        // What cannot be read (a ring's own pages, say) is the kernel's.
+        memory.read_exact_at(&mut bytes, from).is_ok() && memchr::memmem::find(&bytes, needle).is_some()
+    })
+}

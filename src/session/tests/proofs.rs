@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::conversation::*;
 use super::tokens::Attempting;
-use crate::audit::{self, Outcome, Record};
+use crate::audit::{self, Outcome, Reason, Record};
 use crate::identity::certificate::testing::{Ca, Day, Der, by_uri, leaf_with, uri};
 use crate::identity::token::MAX_TOKEN;
 use crate::identity::token::testing::{Mint, NOW, claims, claims_with, encode, oidc, svid};
@@ -232,6 +232,9 @@ fn check(proof: Proof, way: &str, played: &Conversation) -> String {
         return String::new();
     }
     assert_eq!(attempt.outcome, Outcome::Denied, "{proof:?} {way}: {attempt:?}");
+    if attempt.reason == Reason::TokenRevoked {
+        assert!(!attempt.is_before_proof(), "a flood would hide it");
+    }
     assert!(played.closed && played.connects.is_empty() && played.to_server.is_empty());
     let (sqlstate, text) = played.error().expect("an error");
     let recorded = attempt.sqlstate.expect("the record has its SQLSTATE");
