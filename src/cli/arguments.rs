@@ -72,6 +72,7 @@ pub struct Check {
 #[command(after_long_help = "Examples:\n  \
     postern explain policy/ --token - --user billing --database orders --from 10.1.2.3 < token\n  \
     postern explain policy/ --cert billing.crt --user billing --database orders --from 10.1.2.3\n  \
+    postern explain policy/ --answer answer.json --user carol --database orders --from 10.1.2.3\n  \
     postern explain policy/ --proof scram --user alice --database orders --from 10.1.2.3 --at 2026-03-01T03:00:00Z")]
 pub struct Explain {
     /// The policy directory
@@ -89,6 +90,9 @@ pub struct Explain {
     /// Ask the issuer for its keys, over HTTPS and as the policy says
     #[arg(long, requires = "token")]
     pub fetch: bool,
+    /// What the webhook answers, JSON, where the rule asks one
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub answer: Option<PathBuf>,
     /// What the client proves beside its certificate and its token
     #[arg(long, value_enum)]
     pub proof: Vec<Proof>,

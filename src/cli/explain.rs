@@ -3,18 +3,24 @@
 //! Certificate, token, rule and decision are judged by the very code that judges when serving.
 
 use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
 
 use postern_policy::authenticate::{Arrival, Source};
 use postern_policy::decide;
-use postern_policy::explain::{Asserted, Decision, Explanation, Inquiry, Presented, explain};
+use postern_policy::explain::{self, Decision, Explanation, Inquiry, Presented, explain};
+use postern_policy::model::Asked;
 
 use super::arguments::{Explain, From, Proof, Replication};
 use super::certificate::Certificate;
 use super::policy;
 use super::shown_token::{self, Failure, Judged, Keys};
 use super::{Exit, Terminal, say};
+use crate::audit::Reason;
 use crate::control::clock::utc_now;
+use crate::identity::webhook::{self, Asserted, Verdict};
 use crate::in_force::InForce;
+use crate::session;
 use crate::time::Utc;
 
 pub fn run(arguments: &Explain, input: &mut dyn Read, terminal: &mut Terminal<'_>) -> Exit {
@@ -36,10 +42,13 @@ fn explained(arguments: &Explain, input: &mut dyn Read) -> Result<Explanation, F
         Some(path) => Some(Certificate::read(path, &in_force, now)?),
         None => None,
     };
-    let token = judged_token(arguments, input, &in_force, now, certificate.as_ref())?;
+    let judged = match &arguments.answer {
+        Some(path) => Some(judged_answer(path, arguments, &in_force)?),
+        None => judged_token(arguments, input, &in_force, now, certificate.as_ref())?,
+    };
     let names = certificate.as_ref().map(Certificate::names).unwrap_or_default();
     let presented = certificate.as_ref().map(|certificate| certificate.presented(&names));
-    let asserted = token.as_ref().map_or(Asserted::None, Judged::asserted);
+    let asserted = judged.as_ref().map_or(explain::Asserted::None, Judged::asserted);
     let inquiry = inquiry(arguments, presented.unwrap_or(Presented::None), asserted, now);
     Ok(explain(&in_force.snapshot, &inquiry))
 }
@@ -63,18 +72,46 @@ fn judged_token(
     }
 }
 
-fn inquiry<'a>(arguments: &'a Explain, certificate: Presented<'a>, assertion: Asserted<'a>, now: Utc) -> Inquiry<'a> {
-    Inquiry {
-        arrival: Arrival {
-            listener: &arguments.listener,
-            tls: !arguments.plain && arguments.from != From::Unix,
-            source: match arguments.from {
-                From::Ip(ip) => Source::Ip(ip),
-                From::Unix => Source::Unix,
+/// The answer is of the webhook that the rule for the attempt asks.
+fn judged_answer(path: &Path, arguments: &Explain, in_force: &InForce) -> Result<Judged, Failure> {
+    let snapshot = &in_force.snapshot;
+    let rule = snapshot.authentication_rule(&arrival(arguments));
+    let asked = rule
+        .filter(|rule| rule.method.asks() == Asked::PasswordForWebhook)
+        .and_then(|rule| snapshot.provider_name(rule.providers().next()?));
+    let provider = asked.ok_or_else(|| "no webhook is asked: --answer is for a rule that asks one".to_owned())?;
+    let told = |fault: &dyn std::fmt::Display| format!("{}: {fault}", path.display());
+    let body = std::fs::read(path).map_err(|error| told(&error))?;
+    match webhook::read(&body).map_err(|fault| told(&fault))? {
+        Verdict::Deny { .. } => Ok(Judged::Refused(Reason::WebhookDenied.as_str())),
+        Verdict::Allow {
+            subject,
+            groups,
+            attributes,
+            ..
+        } => Ok(shown_token::judged(
+            session::Assertion::Webhook {
+                provider: provider.into(),
+                answer: Arc::new(Asserted {
+                    subject,
+                    groups,
+                    attributes,
+                    until: Utc(i64::MAX),
+                }),
             },
-            database: arguments.database.as_deref().unwrap_or(&arguments.user),
-            user: &arguments.user,
-        },
+            in_force,
+        )),
+    }
+}
+
+fn inquiry<'a>(
+    arguments: &'a Explain,
+    certificate: Presented<'a>,
+    assertion: explain::Asserted<'a>,
+    now: Utc,
+) -> Inquiry<'a> {
+    Inquiry {
+        arrival: arrival(arguments),
         certificate,
         scram: arguments.proof.contains(&Proof::Scram),
         assertion,
@@ -84,5 +121,18 @@ fn inquiry<'a>(arguments: &'a Explain, certificate: Presented<'a>, assertion: As
             Some(Replication::Physical) => decide::Replication::Physical,
         },
         now,
+    }
+}
+
+fn arrival(arguments: &Explain) -> Arrival<'_> {
+    Arrival {
+        listener: &arguments.listener,
+        tls: !arguments.plain && arguments.from != From::Unix,
+        source: match arguments.from {
+            From::Ip(ip) => Source::Ip(ip),
+            From::Unix => Source::Unix,
+        },
+        database: arguments.database.as_deref().unwrap_or(&arguments.user),
+        user: &arguments.user,
     }
 }

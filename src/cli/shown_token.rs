@@ -11,6 +11,7 @@ use postern_policy::model::{KeySource, TokenForm};
 use zeroize::Zeroizing;
 
 use super::Exit;
+use crate::audit::Reason;
 use crate::control::fetch;
 use crate::identity::token::{Examined, KeySet, KnownIssuer, MAX_TOKEN, Signature, TokenRefusal, Unverified};
 use crate::in_force::InForce;
@@ -164,14 +165,21 @@ impl ShownToken<'_> {
             certificate,
             shown: now,
         };
-        match assertion.judge(in_force) {
-            Ok(meaning) => Judged::Good {
-                provider: known.provider,
-                assertion,
-                meaning,
-            },
-            Err(reason) => Judged::Refused(reason.as_str()),
-        }
+        judged(assertion, in_force)
+    }
+}
+
+/// By the function that judges at every login.
+pub fn judged(assertion: session::Assertion, in_force: &InForce) -> Judged {
+    let provider = in_force.snapshot.provider_named(assertion.provider());
+    match (assertion.judge(in_force), provider) {
+        (Ok(meaning), Some(provider)) => Judged::Good {
+            provider,
+            assertion,
+            meaning,
+        },
+        (Ok(_), None) => Judged::Refused(Reason::ProviderUnavailable.as_str()),
+        (Err(reason), _) => Judged::Refused(reason.as_str()),
     }
 }
 

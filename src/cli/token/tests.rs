@@ -348,3 +348,65 @@ fn of_issuer(issuer: &Issuer) -> String {
     let policy = policy.replace("[\"EdDSA\"]", "[\"EdDSA\", \"ES256\", \"RS256\"]");
     policy.replace("jwks_file = \"keys.json\"", "roots = [\"root.pem\"]")
 }
+
+/// Nobody is asked: the answer is given, and read and judged as the gate does.
+#[test]
+fn explain_takes_the_answer_of_a_webhook() {
+    let desk = "kind = \"webhook\"\nurl = \"https://desk.example/ask\"\n\n[provider.other]\n";
+    let policy = POLICY
+        .replace("kind = \"tokens\"", &format!("{desk}kind = \"tokens\""))
+        .replace("method = \"token\"", "method = \"webhook\"\nproviders = [\"corp\"]");
+    let place = Place::with(&policy);
+    let directory = place.0.path().display().to_string();
+    let explained = |answer: &str, user: &str| {
+        let file = place.0.write_mode("answer.json", answer, 0o644).display().to_string();
+        let words = [
+            "postern",
+            "explain",
+            &directory,
+            "--answer",
+            &file,
+            "--from",
+            "127.0.0.1",
+        ];
+        let rest = ["--user", user, "--database", "app"];
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut terminal = Terminal {
+            out: &mut out,
+            err: &mut err,
+        };
+        let exit = command(words.into_iter().chain(rest).map(Into::into), &mut terminal);
+        (exit, String::from_utf8([out, err].concat()).expect("text"))
+    };
+    for (answer, exit, says) in [
+        (
+            r#"{"allow": true, "identity": "alice"}"#,
+            Exit::Ok,
+            "permitted by grant app",
+        ),
+        (r#"{"allow": true, "identity": "mallory"}"#, Exit::Found, "subject_unknown"),
+        (
+            r#"{"allow": false, "reason": "off duty"}"#,
+            Exit::Found,
+            "webhook_denied",
+        ),
+        (r#"{"allow": true}"#, Exit::BadInput, "without an identity"),
+    ] {
+        let (ended, said) = explained(answer, "alice");
+        assert!(ended == exit && said.contains(says), "{answer}: {ended:?} {said}");
+    }
+    let place = Place::new();
+    let (exit, said) = place.run(
+        &["explain"],
+        "x",
+        &[
+            "--from",
+            "127.0.0.1",
+            "--user",
+            "alice",
+            "--answer",
+            &place.path("keys.json"),
+        ],
+    );
+    assert_eq!(exit, Exit::Usage, "a token and an answer: {said}");
+}
