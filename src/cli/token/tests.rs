@@ -384,7 +384,11 @@ fn explain_takes_the_answer_of_a_webhook() {
             Exit::Ok,
             "permitted by grant app",
         ),
-        (r#"{"allow": true, "identity": "mallory"}"#, Exit::Found, "subject_unknown"),
+        (
+            r#"{"allow": true, "identity": "mallory"}"#,
+            Exit::Found,
+            "subject_unknown",
+        ),
         (
             r#"{"allow": false, "reason": "off duty"}"#,
             Exit::Found,
