@@ -64,14 +64,14 @@ pub const OPERATIONS: [Operation; 15] = [
         prepare: certificate,
     },
     Operation {
-        name: "certificate-first",
+        name: "issued-first",
         title: "judge a certificate of an authority, first use",
         times: 5_000,
         parts: 1,
         prepare: || issued(0),
     },
     Operation {
-        name: "certificate-later",
+        name: "issued-later",
         title: "the same, later use",
         times: 50_000,
         parts: 1,
