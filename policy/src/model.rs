@@ -136,6 +136,15 @@ impl TokenIssuer {
             TokenForm::JwtSvid { .. } => None,
         }
     }
+
+    /// The same as the challenge of OAUTHBEARER has it: behind the issuer as it is written, which is what PostgreSQL says, and
+    /// what libpq takes off again to compare the rest with its `oauth_issuer`.
+    pub fn challenge_url(&self) -> Option<String> {
+        match &self.form {
+            TokenForm::Oidc { issuer } => Some(format!("{issuer}/.well-known/openid-configuration")),
+            TokenForm::JwtSvid { .. } => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -79,7 +79,7 @@ impl Claim {
         let provider = |id| snapshot.provider_name(id).map(Name::from);
         let discovery = rule.discovery.and_then(|id| {
             let rules = &in_force.issuers.by_id(id)?.rules;
-            Some((rules.discovery_url()?, rules.scope.clone()))
+            Some((rules.challenge_url()?, rules.scope.clone()))
         });
         let claim = Self {
             generation: snapshot.generation(),

@@ -127,7 +127,7 @@ fn discoverable(model: &Model, rule: &AuthenticationRule, name: &str) -> Result<
     let Provider::Tokens(issuer) = provider_named(model, name)? else {
         return Err(none());
     };
-    value::oauth_challenge(&issuer.discovery_url().ok_or_else(none)?, &issuer.scope)?;
+    value::oauth_challenge(&issuer.challenge_url().ok_or_else(none)?, &issuer.scope)?;
     require(rule.providers.is_empty() || rule.providers.contains(name), || {
         Why::new(format!("tokens of `{name}` do not count under this rule")).help("add it to `providers`")
     })

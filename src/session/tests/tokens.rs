@@ -721,3 +721,22 @@ fn thumbprint(certificate: &[u8]) -> String {
 fn the_issuer_is_what_the_challenge_names() {
     assert_eq!(ISSUER, "https://idp.example");
 }
+
+/// libpq takes the well-known path off the URL and compares what is left with its `oauth_issuer`, to the byte.
+#[test]
+fn the_challenge_names_an_issuer_with_a_slash_at_its_end_with_it() {
+    let mut model = token_model(Method::OauthBearer);
+    issuer(&mut model).form = postern_policy::model::TokenForm::Oidc {
+        issuer: format!("{ISSUER}/"),
+    };
+    let attempting = Attempting::new(&model, None).discover();
+    let said = String::from_utf8_lossy(&attempting.conversation.to_client).into_owned();
+    let named = format!("\"{ISSUER}//.well-known/openid-configuration\"");
+    assert!(said.contains(&named), "{said}");
+    let rules = issuer(&mut model);
+    let asked = rules.discovery_url();
+    assert_eq!(
+        asked.as_deref(),
+        Some("https://idp.example/.well-known/openid-configuration")
+    );
+}
