@@ -58,7 +58,8 @@ pub struct Attempt {
     /// Known here only when the server answered before the outcome; the end record has it in any case.
     pub server: Option<Server>,
     pub server_error: Option<ServerError>,
-    /// Why the TLS handshake with the client failed, in words.
+    /// What the reason cannot say, in words: what failed in the TLS handshake, a webhook's own reason, why a provider could not be
+    /// asked.
     pub detail: Option<Box<str>>,
     /// SQLSTATE of the error that the client was told.
     pub sqlstate: Option<[u8; 5]>,

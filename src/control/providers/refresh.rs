@@ -82,7 +82,11 @@ impl Issuer {
             plan,
             figures,
             shared,
-            state: RefCell::default(),
+            // The first round is about to begin: who asks before it has begun waits for it, and uses up no turn.
+            state: RefCell::new(State {
+                fetching: true,
+                ..State::default()
+            }),
             nudge: Notify::new(),
             gone: Cell::new(false),
         }

@@ -455,3 +455,22 @@ fn what_the_policy_cannot_have_meant_is_told_and_harms_nobody_else() {
         assert!(keys.keys.is_none() && keys.last_error.is_some(), "{name}");
     }
 }
+
+/// A login that comes with the policy, say. Its turn would be missing where a key is rotated right behind.
+#[test]
+fn who_asks_before_the_first_fetch_has_begun_waits_for_it() {
+    for _ in 0..20 {
+        let (site, server) = (Site::new(), serving(&["k1"]));
+        site.set(vec![spec("corp", keys_at(&server, "/keys"))]);
+        for session in [1, 2] {
+            let (provider, ticket) = ("corp".into(), ticket(session));
+            site.providers.ask(Ask::Refetch { provider, ticket }).unwrap();
+            assert_eq!(site.hear(), (ticket, Told::KeysRefetched { asked: true }));
+        }
+        assert_eq!(
+            server.count("/keys"),
+            2,
+            "the first fetch, and one for whoever came behind it"
+        );
+    }
+}
