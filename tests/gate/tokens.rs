@@ -511,8 +511,11 @@ fn sleeping(world: &TokenGate, connection: &ConnectionString) -> std::process::C
 }
 
 fn sleepers(world: &TokenGate) -> String {
-    let sql = "select count(*) from pg_stat_activity where query like 'select pg_sleep(600)%' and state = 'active'";
-    world.gate.database.sql(sql)
+    // Other tests' sessions sleep on the same server.
+    let name = &world.gate.database.name;
+    world.gate.database.sql(&format!(
+        "select count(*) from pg_stat_activity where datname = '{name}' and query like 'select pg_sleep(600)%' and state = 'active'"
+    ))
 }
 
 fn ended(mut child: std::process::Child) -> String {
